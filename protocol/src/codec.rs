@@ -1,0 +1,87 @@
+//! The one place where bincode is used: bounded in, bounded out, no trailing bytes.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why bytes were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than the message may have.
+    #[error("{what} has {got} bytes, at most {max} are allowed")]
+    TooLong {
+        /// Which message.
+        what: &'static str,
+        /// Bytes announced or received.
+        got: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Fewer bytes than announced.
+    #[error("{what} is truncated: {got} bytes of {want}")]
+    Truncated {
+        /// Which message.
+        what: &'static str,
+        /// Bytes there.
+        got: u64,
+        /// Bytes needed.
+        want: u64,
+    },
+    /// The bytes are not such a message.
+    #[error("{what} is malformed: {why}")]
+    Malformed {
+        /// Which message.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl DecodeError {
+    /// A [`DecodeError::Malformed`].
+    pub fn malformed(what: &'static str, why: impl Into<String>) -> Self {
+        Self::Malformed { what, why: why.into() }
+    }
+}
+
+/// Why a value could not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} cannot be encoded within {max} bytes: {why}")]
+pub struct EncodeError {
+    /// Which message.
+    pub what: &'static str,
+    /// Its limit.
+    pub max: usize,
+    /// The reason.
+    pub why: String,
+}
+
+/// Never decode more than this through bincode, whatever a caller asks for.
+const CEILING: usize = 8 * 1024 * 1024;
+
+fn config() -> Configuration<LittleEndian, Varint, Limit<CEILING>> {
+    bincode::config::standard().with_little_endian().with_variable_int_encoding().with_limit::<CEILING>()
+}
+
+/// Encodes `value` into at most `max` bytes.
+pub fn encode<T: Serialize>(what: &'static str, value: &T, max: usize) -> Result<Vec<u8>, EncodeError> {
+    let bytes =
+        bincode::serde::encode_to_vec(value, config()).map_err(|e| EncodeError { what, max, why: e.to_string() })?;
+    if bytes.len() > max {
+        return Err(EncodeError { what, max, why: format!("it takes {} bytes", bytes.len()) });
+    }
+    Ok(bytes)
+}
+
+/// Decodes a `T` from exactly `bytes`; refuses more than `max` bytes and trailing bytes.
+pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8], max: usize) -> Result<T, DecodeError> {
+    if bytes.len() > max.min(CEILING) {
+        return Err(DecodeError::TooLong { what, got: bytes.len() as u64, max: max.min(CEILING) as u64 });
+    }
+    let (value, used) =
+        bincode::serde::decode_from_slice(bytes, config()).map_err(|e| DecodeError::malformed(what, e.to_string()))?;
+    if used != bytes.len() {
+        return Err(DecodeError::malformed(what, format!("{} trailing bytes", bytes.len() - used)));
+    }
+    Ok(value)
+}

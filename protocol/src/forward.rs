@@ -1,0 +1,107 @@
+//! A tensor forward pass: request, response, refusal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::DecodeError;
+use crate::ids::{ContentHash, RequestId, SubnetName};
+use crate::tensor::Tensor;
+
+/// Asks one expert for one forward pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForwardRequest {
+    /// Follows the request through logs and receipts.
+    pub id: RequestId,
+    /// Subnet of the expert.
+    pub subnet: SubnetName,
+    /// Checkpoint that must answer.
+    pub checkpoint: ContentHash,
+    /// Milliseconds the caller will wait, counted from arrival (relative, so clocks need not agree).
+    pub budget_ms: u32,
+    /// Inputs.
+    pub tensors: Vec<Tensor>,
+}
+
+/// The answer of an expert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForwardResponse {
+    /// Of the request.
+    pub id: RequestId,
+    /// Checkpoint that answered.
+    pub checkpoint: ContentHash,
+    /// Microseconds spent waiting for a batch.
+    pub queue_us: u32,
+    /// Microseconds of the batch's forward pass.
+    pub compute_us: u32,
+    /// Inputs computed together.
+    pub batch: u32,
+    /// Outputs.
+    pub tensors: Vec<Tensor>,
+}
+
+/// Why an expert does not answer. A refusal is a value, not a failure of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Its queue is full.
+    #[error("busy, retry after {retry_after_ms} ms")]
+    Busy {
+        /// When a place is likely free.
+        retry_after_ms: u32,
+    },
+    /// It serves no such checkpoint in this subnet.
+    #[error("it does not serve this checkpoint")]
+    UnknownExpert,
+    /// The input does not fit the schema.
+    #[error("bad shape: {0}")]
+    BadShape(String),
+    /// The answer would come too late.
+    #[error("the deadline passed before the work began")]
+    Deadline,
+    /// More than it takes in one request.
+    #[error("too large: {0}")]
+    TooLarge(String),
+    /// The caller may not ask.
+    #[error("not authorised")]
+    Unauthorised,
+    /// The model failed; the message names no internals.
+    #[error("the expert failed: {0}")]
+    Failed(String),
+}
+
+impl Refusal {
+    /// Whether another try at the same expert can succeed soon.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Deadline)
+    }
+}
+
+/// Any message of the data plane.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// Caller to expert.
+    Request(ForwardRequest),
+    /// Expert to caller.
+    Response(ForwardResponse),
+    /// Expert to caller.
+    Refusal {
+        /// Of the request.
+        id: RequestId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+impl From<ForwardRequest> for Message {
+    fn from(request: ForwardRequest) -> Self {
+        Self::Request(request)
+    }
+}
+
+impl From<ForwardResponse> for Message {
+    fn from(response: ForwardResponse) -> Self {
+        Self::Response(response)
+    }
+}
+
+pub(crate) fn too_many_tensors(got: usize) -> DecodeError {
+    DecodeError::malformed("frame", format!("{got} tensors, at most {} are allowed", crate::limits::MAX_TENSORS))
+}

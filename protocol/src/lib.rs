@@ -1,0 +1,31 @@
+//! `glia-protocol` is every byte two Glia machines exchange, and nothing else: no sockets, no clocks, no models.
+//!
+//! ```text
+//! ids ─▶ schema ─▶ descriptor ─▶ exchange, gossip      (control plane, libp2p)
+//!  └───▶ tensor ─▶ forward ─▶ frame                    (data plane, QUIC)
+//! ```
+//!
+//! Headers are bincode behind one size-limited [`codec`]; tensors travel raw. The normative text is `SPEC.md`
+//! beside this crate. Every length is checked against [`limits`] before memory is taken for it.
+//!
+//! Modules, in the order a byte meets them: [`version`], [`limits`], [`ids`], [`signature`], [`codec`], [`tensor`],
+//! [`schema`], [`feature_map`], [`descriptor`], [`exchange`], [`gossip`], [`forward`], [`frame`].
+
+pub mod codec;
+pub mod descriptor;
+pub mod exchange;
+pub mod feature_map;
+pub mod forward;
+pub mod frame;
+pub mod gossip;
+pub mod ids;
+pub mod limits;
+pub mod schema;
+pub mod signature;
+pub mod tensor;
+pub mod version;
+
+pub use descriptor::{ExpertDescriptor, SignedDescriptor};
+pub use forward::{ForwardRequest, ForwardResponse, Refusal};
+pub use ids::{ContentHash, Hotkey, NetworkId, PeerId, RequestId, SubnetName};
+pub use tensor::{DType, Tensor};
