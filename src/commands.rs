@@ -1,0 +1,34 @@
+//! One file per subcommand; this one only picks.
+
+mod bootstrap;
+mod chain;
+mod demo;
+mod eval;
+mod infer;
+mod join;
+mod route;
+mod testnet;
+mod train;
+
+use crate::cli::{ChainCommand, Cli, Command, TestnetCommand};
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Testnet(TestnetCommand::Up(args)) => testnet::up(args).await,
+        Command::Testnet(TestnetCommand::Status { place, json }) => testnet::status(&place, json).await,
+        Command::Testnet(TestnetCommand::Logs { process, lines, place }) => {
+            testnet::logs(&place, process.as_deref(), lines)
+        }
+        Command::Testnet(TestnetCommand::Down { place }) => testnet::down(&place).await,
+        Command::Join(args) => join::run(args).await,
+        Command::Route(args) => route::run(args).await,
+        Command::Bootstrap(args) => bootstrap::run(args).await,
+        Command::Infer(args) => infer::run(args).await,
+        Command::Train(args) => train::run(args).await,
+        Command::Eval(args) => eval::run(args).await,
+        Command::Chain(ChainCommand::Serve(args)) => chain::serve(args).await,
+        Command::Chain(ChainCommand::Metagraph { chain, netuid, json }) => chain::metagraph(&chain, netuid, json).await,
+        Command::Chain(ChainCommand::Epoch { input }) => chain::epoch(&input),
+    }
+}

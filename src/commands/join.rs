@@ -1,0 +1,125 @@
+//! `glia join`: a checkpoint becomes an expert of the mesh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use glia_chain_client::{AxonAnnouncement, Chain, ConnectOptions, EnrolRequest};
+use glia_experts::serve::{DeviceChoice, ExpertServer, ServeConfig};
+use glia_experts::{checkpoint, subnet::Subnet};
+use glia_peer::{Identity, Network, NetworkConfig};
+
+use crate::cli::{DeviceArg, JoinArgs};
+use crate::{keys, process};
+
+/// How long answers under way may take after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
+    let stop = process::stop_token(&args.supervision)?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        joined = start(&args) => {
+            let expert = joined?;
+            stop.cancelled().await;
+            expert.leave().await;
+            Ok(())
+        }
+    }
+}
+
+struct Joined {
+    network: Network,
+    server: ExpertServer,
+}
+
+impl Joined {
+    /// Out of the DHT first, so that nobody new comes; then the answers under way; then the connections.
+    async fn leave(self) {
+        self.network.withdraw().await;
+        self.server.drain(DRAIN).await;
+        self.network.stop().await;
+    }
+}
+
+async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
+    let subnet = Subnet::by_name(&args.subnet)?;
+    let mut loaded = checkpoint::load(&args.checkpoint, &subnet)
+        .with_context(|| format!("cannot serve {}", args.checkpoint.display()))?;
+    if let Some(name) = &args.name {
+        loaded.set_name(name);
+    }
+    let name = loaded.name().to_owned();
+    let dir = process::data_dir(args.data_dir.as_deref(), &format!("expert-{name}"))?;
+    let keys = keys::load_or_create(&dir)?;
+
+    let chain = Chain::connect(&args.chain, ConnectOptions::default()).await?;
+    let enrolled = chain
+        .enrol(
+            EnrolRequest {
+                netuid: subnet.netuid(),
+                hotkey: &keys.hotkey,
+                coldkey: &keys.coldkey,
+                stake: 0,
+                wait_for_funds: args.wait_for_funds,
+            },
+            |step| process::tell_enrolment(&name, step),
+        )
+        .await?;
+
+    let mut config = NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?);
+    config.control_listen = vec![args.listen];
+    config.data_listen = (args.listen.ip(), 0).into();
+    config.bootstrap.clone_from(&args.bootstrap);
+    config.hotkey = Some(process::hotkey_signer(&keys.hotkey));
+    let network = Network::start(config).await.context("the peer could not start")?;
+
+    let device = match args.device {
+        DeviceArg::Auto => DeviceChoice::Auto,
+        DeviceArg::Cpu => DeviceChoice::Cpu,
+        DeviceArg::Wgpu => DeviceChoice::Wgpu,
+    };
+    let server = ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, ServeConfig::default()).await?;
+    let load = server.load_reporter();
+    network.advertise(server.offers(), Arc::new(move || load())).await?;
+
+    let addresses = network.data_addresses();
+    let data = *addresses.first().context("the tensor endpoint has no address")?;
+    announce_axon(&chain, &keys, subnet.netuid(), data).await;
+    process::announce_ready(
+        &args.supervision,
+        &serde_json::json!({
+            "kind": "expert",
+            "pid": std::process::id(),
+            "name": name,
+            "peer_id": network.peer_id().to_string(),
+            "hotkey": keys.hotkey.account(),
+            "uid": enrolled.uid,
+            "control": network.control_addresses(),
+            "data": data,
+        }),
+    )?;
+    println!(
+        "{name} serves {} as uid {} (hotkey {}, peer {}) at {data}",
+        args.subnet,
+        enrolled.uid,
+        keys.hotkey.account(),
+        network.peer_id()
+    );
+    Ok(Joined { network, server })
+}
+
+/// The axon on chain is a courtesy to other clients; the mesh itself finds experts in the DHT.
+async fn announce_axon(chain: &Chain, keys: &keys::NeuronKeys, netuid: u16, addr: std::net::SocketAddr) {
+    let known = chain.metagraph(netuid).await.ok().and_then(|graph| {
+        graph.neuron_of(&keys.hotkey.account()).and_then(|neuron| neuron.axon).map(|axon| axon.addr)
+    });
+    if known == Some(addr) {
+        return;
+    }
+    let axon = AxonAnnouncement { addr, protocol: 4, version: 1 };
+    if let Err(error) = chain.serve_axon(&keys.hotkey, netuid, axon).await {
+        tracing::warn!(%error, "the chain did not take the axon address; routers still find this expert in the DHT");
+    }
+}

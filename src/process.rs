@@ -1,0 +1,114 @@
+//! What every long-running `glia` process does alike: logs, the ready file, leaving with its parent.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use glia_chain_client::enrol::tao;
+use glia_chain_client::{EnrolStep, Keypair};
+use glia_peer::HotkeySigner;
+use glia_protocol::Hotkey;
+use glia_protocol::signature::Signature;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Supervision;
+
+/// Logs to standard error: `RUST_LOG`, or by the number of `-v`.
+pub(crate) fn start_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "warn,glia=info,glia_peer=warn,glia_experts=warn,glia_router=warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(verbose > 0).init();
+}
+
+/// A token that is cancelled by Ctrl-C, SIGTERM or, when asked for, the end of standard input.
+pub(crate) fn stop_token(supervision: &Supervision) -> anyhow::Result<CancellationToken> {
+    let token = on_signal()?;
+    if supervision.exit_with_parent {
+        let orphaned = token.clone();
+        // A plain thread: a blocked read of standard input cannot be cancelled and must not hold the runtime.
+        std::thread::Builder::new().name("parent-watch".to_owned()).spawn(move || {
+            let mut byte = [0];
+            while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
+            orphaned.cancel();
+        })?;
+    }
+    Ok(token)
+}
+
+/// A token that is cancelled by Ctrl-C or SIGTERM.
+pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        cancel.cancel();
+    });
+    Ok(token)
+}
+
+/// Writes the ready file in one step, so that a reader never sees half of it.
+pub(crate) fn announce_ready(supervision: &Supervision, facts: &impl Serialize) -> anyhow::Result<()> {
+    let Some(path) = &supervision.ready_file else { return Ok(()) };
+    let text = serde_json::to_vec_pretty(facts)?;
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, text)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write the ready file {}", path.display()))
+}
+
+/// `--data-dir`, or `glia/<role>` in the user's data directory.
+pub(crate) fn data_dir(given: Option<&Path>, role: &str) -> anyhow::Result<PathBuf> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => user_data_dir()?.join(role),
+    };
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Where this user's Glia files live: `$GLIA_DATA_DIR`, `$XDG_DATA_HOME/glia` or `~/.local/share/glia`.
+pub(crate) fn user_data_dir() -> anyhow::Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(dir) = std::env::var_os("GLIA_DATA_DIR").map(PathBuf::from) {
+        return Ok(dir);
+    }
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("glia"))
+        .context("neither XDG_DATA_HOME nor HOME is set: say where to keep files with --data-dir")
+}
+
+/// Says what enrolling did.
+pub(crate) fn tell_enrolment(name: &str, step: EnrolStep) {
+    match step {
+        EnrolStep::Funded { rao } => tracing::info!("{name}: got {} TAO from the development account", tao(rao)),
+        EnrolStep::WaitingForFunds { coldkey, missing } => {
+            eprintln!("{name}: waiting until the coldkey {coldkey} has {} TAO more", tao(missing));
+        }
+        EnrolStep::Registered { uid } => tracing::info!("{name}: registered as uid {uid}"),
+        EnrolStep::Staked { rao } => tracing::info!("{name}: staked {} TAO", tao(rao)),
+        _ => {}
+    }
+}
+
+/// The chain key as the mesh needs it: to sign bindings and proofs of possession.
+pub(crate) fn hotkey_signer(hotkey: &Keypair) -> HotkeySigner {
+    let key = hotkey.clone();
+    HotkeySigner { hotkey: Hotkey(hotkey.account().0), sign: Arc::new(move |message| Signature(key.sign(message))) }
+}
