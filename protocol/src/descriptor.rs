@@ -1,9 +1,10 @@
 //! The signed, expiring record by which an expert advertises its specialisation.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::ids::{ContentHash, Hotkey, NetworkId, PeerId, SubnetName};
 use crate::limits::{
@@ -15,9 +16,10 @@ use crate::signature::{Binding, Signature, verify_peer};
 /// A point of feature space the expert claims to know. A claim nominates; it proves nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Centroid {
-    /// Position in φ space.
+    /// Position in φ space: 1 to 256 finite numbers, as many in every centroid of a descriptor.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_FEATURES>")]
     pub mean: Vec<f32>,
-    /// Share of the expert's training data near it, 0..1.
+    /// Share of the expert's training data near it, 0..1; the shares of a descriptor sum to at most 1.
     pub weight: f32,
     /// Root mean square distance of that data to `mean`.
     pub radius: f32,
@@ -45,7 +47,8 @@ pub struct ExpertDescriptor {
     pub hotkey: Hotkey,
     /// Peer and hotkey vouch for each other.
     pub binding: Binding,
-    /// Name for people.
+    /// Name for people, at most 128 bytes.
+    #[serde(deserialize_with = "bounded::text")]
     pub name: String,
     /// Input and output.
     pub schema: TaskSchema,
@@ -53,15 +56,18 @@ pub struct ExpertDescriptor {
     pub checkpoint: ContentHash,
     /// Hash of the φ its centroids live in.
     pub feature_map: ContentHash,
-    /// Claimed specialisation, at most 8 points.
+    /// Claimed specialisation, 1 to 8 points.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_CENTROIDS>")]
     pub centroids: Vec<Centroid>,
     /// Training examples it says it saw.
     pub examples: u64,
     /// Compute backend, e.g. `flex`.
+    #[serde(deserialize_with = "bounded::text")]
     pub backend: String,
     /// Limits it sets itself.
     pub capacity: Capacity,
-    /// QUIC addresses of its tensor endpoint.
+    /// QUIC addresses of its tensor endpoint, 1 to 8. IPv6 flow labels and scopes do not travel.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_ADDRESSES>")]
     pub addresses: Vec<SocketAddr>,
     /// Grows with every new version; an older one never replaces a newer one.
     pub sequence: u64,
@@ -116,7 +122,7 @@ pub enum DescriptorError {
         server: PeerId,
     },
     /// An older version than the one already known.
-    #[error("descriptor sequence {got} of {peer} is not newer than {known}")]
+    #[error("descriptor sequence {got} of {peer} is older than {known}")]
     Stale {
         /// The peer.
         peer: PeerId,
@@ -128,6 +134,8 @@ pub enum DescriptorError {
 }
 
 const WHAT: &str = "expert descriptor";
+/// What rounding may add to a sum of weights.
+const WEIGHT_TOLERANCE: f32 = 1e-3;
 const DOMAIN: &[u8] = b"glia-descriptor-v1";
 
 impl ExpertDescriptor {
@@ -136,34 +144,45 @@ impl ExpertDescriptor {
         [DOMAIN, body].concat()
     }
 
-    /// Encodes and signs; `sign` is the peer's Ed25519 key.
+    /// Encodes and signs; `sign` is the peer's Ed25519 key. Refuses what every reader would refuse.
     pub fn sign(&self, sign: impl FnOnce(&[u8]) -> Signature) -> Result<SignedDescriptor, EncodeError> {
+        self.validate()?;
         let body = codec::encode(WHAT, self, MAX_DESCRIPTOR)?;
         let signature = sign(&Self::signed_message(&body));
         Ok(SignedDescriptor { body, signature })
     }
 
-    /// Checks counts, lengths and numbers of a decoded descriptor.
-    fn validate(&self) -> Result<(), DecodeError> {
+    /// Checks counts, lengths, numbers and addresses; signatures and times are checked by [`SignedDescriptor::verify`].
+    pub fn validate(&self) -> Result<(), DecodeError> {
         let refuse = |why: String| Err(DecodeError::malformed(WHAT, why));
         self.schema.validate()?;
-        if self.name.len() > MAX_TEXT || self.backend.len() > MAX_TEXT {
-            return refuse(format!("a text is longer than {MAX_TEXT} bytes"));
+        if !bounded::is_text(&self.name) || !bounded::is_text(&self.backend) {
+            return refuse(format!("a text is longer than {MAX_TEXT} bytes or has control characters"));
         }
         if self.centroids.is_empty() || self.centroids.len() > MAX_CENTROIDS {
             return refuse(format!("{} centroids, 1 to {MAX_CENTROIDS} are allowed", self.centroids.len()));
         }
+        let features = self.centroids[0].mean.len();
         for centroid in &self.centroids {
             let numbers = centroid.mean.iter().chain([&centroid.weight, &centroid.radius]);
-            if centroid.mean.len() > MAX_FEATURES || !numbers.into_iter().all(|v| v.is_finite()) {
-                return refuse("a centroid is too long or not finite".to_owned());
+            if !(1..=MAX_FEATURES).contains(&features) || centroid.mean.len() != features {
+                return refuse(format!("centroids need the same 1 to {MAX_FEATURES} dimensions each"));
+            }
+            if !numbers.into_iter().all(|v| v.is_finite()) {
+                return refuse("a centroid is not finite".to_owned());
             }
             if !(0.0..=1.0).contains(&centroid.weight) || centroid.radius < 0.0 {
                 return refuse("a centroid has a weight outside 0..1 or a negative radius".to_owned());
             }
         }
+        if self.centroids.iter().map(|c| c.weight).sum::<f32>() > 1.0 + WEIGHT_TOLERANCE {
+            return refuse("the weights of the centroids sum to more than 1".to_owned());
+        }
         if self.addresses.is_empty() || self.addresses.len() > MAX_ADDRESSES {
             return refuse(format!("{} addresses, 1 to {MAX_ADDRESSES} are allowed", self.addresses.len()));
+        }
+        if let Some(address) = self.addresses.iter().find(|address| !is_dialable(address)) {
+            return refuse(format!("nobody can be reached at {address}"));
         }
         if self.capacity.max_batch == 0 {
             return refuse("max_batch is 0".to_owned());
@@ -172,9 +191,17 @@ impl ExpertDescriptor {
     }
 }
 
-/// A descriptor as it travels.
+/// Whether one machine can listen there. Loopback and private addresses can: local networks use them.
+fn is_dialable(address: &SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+/// A descriptor as it travels: the signature covers the bytes that came, not a re-encoding of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedDescriptor {
+    #[serde(serialize_with = "bounded::write_bytes", deserialize_with = "bounded::bytes::<_, MAX_DESCRIPTOR>")]
     body: Vec<u8>,
     signature: Signature,
 }
@@ -184,8 +211,46 @@ impl SignedDescriptor {
     ///
     /// What a peer says about its skill is *not* checked here; that is what probes are for.
     pub fn verify(&self, network: &NetworkId, now_ms: u64) -> Result<ExpertDescriptor, DescriptorError> {
+        self.check(self.read()?, network, now_ms)
+    }
+
+    /// [`Self::verify`] for a router: the descriptor must also come from its author (`server` is the peer that sent
+    /// it), and be no older than the one already `known`, which answers with a sequence for a descriptor that claims
+    /// to be of the same expert. The same sequence again is a refetch and fine.
+    pub fn accept(
+        &self,
+        network: &NetworkId,
+        server: &PeerId,
+        known: impl FnOnce(&ExpertDescriptor) -> Option<u64>,
+        now_ms: u64,
+    ) -> Result<ExpertDescriptor, DescriptorError> {
+        let descriptor = self.read()?;
+        // Before any signature: a stranger's descriptors must not cost three verifications each.
+        if descriptor.peer != *server {
+            return Err(DescriptorError::NotItsOwn { author: descriptor.peer, server: *server });
+        }
+        let descriptor = self.check(descriptor, network, now_ms)?;
+        match known(&descriptor) {
+            Some(known) if descriptor.sequence < known => {
+                Err(DescriptorError::Stale { peer: descriptor.peer, got: descriptor.sequence, known })
+            }
+            _ => Ok(descriptor),
+        }
+    }
+
+    /// Decodes the body; nothing it says is believed yet.
+    fn read(&self) -> Result<ExpertDescriptor, DecodeError> {
         let descriptor: ExpertDescriptor = codec::decode(WHAT, &self.body, MAX_DESCRIPTOR)?;
         descriptor.validate()?;
+        Ok(descriptor)
+    }
+
+    fn check(
+        &self,
+        descriptor: ExpertDescriptor,
+        network: &NetworkId,
+        now_ms: u64,
+    ) -> Result<ExpertDescriptor, DescriptorError> {
         let peer = descriptor.peer;
         if descriptor.network != *network {
             return Err(DescriptorError::WrongNetwork { got: descriptor.network, want: network.clone() });

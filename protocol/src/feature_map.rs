@@ -6,9 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::ids::ContentHash;
-use crate::limits::{MAX_FEATURE_MAP, MAX_FEATURES};
+use crate::limits::{MAX_FEATURE_MAP, MAX_FEATURES, MAX_REGIONS, MAX_SIDE};
+
+/// Numbers in one list of a feature map: what its bytes could hold.
+const MAX_VALUES: usize = MAX_FEATURE_MAP / size_of::<f32>();
 
 /// Pooled principal components of a grey image, scaled to unit length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,10 +22,13 @@ pub struct FeatureMap {
     /// Side of the square that is averaged to one pixel; divides both.
     pub pool: u32,
     /// Mean of the pooled training inputs, `(h/pool)·(w/pool)` values.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_VALUES>")]
     pub mean: Vec<f32>,
     /// Row-major projection, `features × pooled`.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_VALUES>")]
     pub components: Vec<f32>,
     /// Public reference points that cut feature space into regions, `regions × features`, row-major.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_VALUES>")]
     pub anchors: Vec<f32>,
 }
 
@@ -46,12 +53,27 @@ impl FeatureMap {
         self.input.0 as usize * self.input.1 as usize
     }
 
-    /// Checks that all sizes fit each other; everything else here relies on it.
+    /// Checks that all sizes fit each other and all numbers are finite.
     pub fn validate(&self) -> Result<(), DecodeError> {
+        self.check_sizes()?;
+        if !self.mean.iter().chain(&self.components).chain(&self.anchors).all(|v| v.is_finite()) {
+            return Err(DecodeError::malformed("feature map", "a value is not finite"));
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), DecodeError> {
         let refuse = |why: &str| Err(DecodeError::malformed("feature map", why));
         let (h, w) = self.input;
-        if self.pool == 0 || h == 0 || w == 0 || h > 4096 || w > 4096 || h % self.pool != 0 || w % self.pool != 0 {
-            return refuse("pool does not divide the input");
+        if self.pool == 0
+            || h == 0
+            || w == 0
+            || h > MAX_SIDE
+            || w > MAX_SIDE
+            || h % self.pool != 0
+            || w % self.pool != 0
+        {
+            return refuse("the input is empty or too large, or pool does not divide it");
         }
         if self.pooled() != ((h / self.pool) * (w / self.pool)) as usize {
             return refuse("mean does not have one value per pooled pixel");
@@ -59,19 +81,16 @@ impl FeatureMap {
         if !self.components.len().is_multiple_of(self.pooled()) || !(1..=MAX_FEATURES).contains(&self.features()) {
             return refuse("components are not features × pooled");
         }
-        if !self.anchors.len().is_multiple_of(self.features()) || !(1..=64).contains(&self.regions()) {
+        if !self.anchors.len().is_multiple_of(self.features()) || !(1..=MAX_REGIONS).contains(&self.regions()) {
             return refuse("anchors are not regions × features");
-        }
-        if !self.mean.iter().chain(&self.components).chain(&self.anchors).all(|v| v.is_finite()) {
-            return refuse("a value is not finite");
         }
         Ok(())
     }
 
     /// φ of one input of `input_len` values in 0..1: a vector of `features` values and length 1 (or all zero).
-    /// `None` when the input has another length.
+    /// `None` when the input has another length, or when it or the map is such that the result is not finite.
     pub fn apply(&self, input: &[f32]) -> Option<Vec<f32>> {
-        if input.len() != self.input_len() {
+        if input.len() != self.input_len() || self.check_sizes().is_err() {
             return None;
         }
         let (pool, width) = (self.pool as usize, self.input.1 as usize);
@@ -92,6 +111,9 @@ impl FeatureMap {
             .map(|row| row.iter().zip(&centred).map(|(a, b)| a * b).sum())
             .collect();
         let norm = features.iter().map(|v| v * v).sum::<f32>().sqrt();
+        if !norm.is_finite() {
+            return None;
+        }
         if norm > 0.0 {
             features.iter_mut().for_each(|v| *v /= norm);
         }
@@ -103,14 +125,16 @@ impl FeatureMap {
         let distance = |anchor: &[f32]| anchor.iter().zip(features).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
         let nearest = self
             .anchors
-            .chunks_exact(self.features())
+            .chunks_exact(self.features().max(1))
+            .take(MAX_REGIONS)
             .enumerate()
             .min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
         nearest.map_or(0, |(region, _)| region as u8)
     }
 
-    /// Canonical bytes; their hash pins φ.
+    /// Canonical bytes; their hash pins φ. Refuses what [`Self::from_bytes`] would refuse.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EncodeError> {
+        self.validate()?;
         codec::encode("feature map", self, MAX_FEATURE_MAP)
     }
 

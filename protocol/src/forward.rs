@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::DecodeError;
+use crate::bounded;
 use crate::ids::{ContentHash, RequestId, SubnetName};
 use crate::tensor::Tensor;
 
@@ -39,6 +39,8 @@ pub struct ForwardResponse {
 }
 
 /// Why an expert does not answer. A refusal is a value, not a failure of the connection.
+///
+/// A reason of more than 128 bytes is cut when it is written, and its control characters become spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// Its queue is full.
@@ -52,19 +54,19 @@ pub enum Refusal {
     UnknownExpert,
     /// The input does not fit the schema.
     #[error("bad shape: {0}")]
-    BadShape(String),
+    BadShape(#[serde(serialize_with = "bounded::write_reason", deserialize_with = "bounded::text")] String),
     /// The answer would come too late.
     #[error("the deadline passed before the work began")]
     Deadline,
     /// More than it takes in one request.
     #[error("too large: {0}")]
-    TooLarge(String),
+    TooLarge(#[serde(serialize_with = "bounded::write_reason", deserialize_with = "bounded::text")] String),
     /// The caller may not ask.
     #[error("not authorised")]
     Unauthorised,
     /// The model failed; the message names no internals.
     #[error("the expert failed: {0}")]
-    Failed(String),
+    Failed(#[serde(serialize_with = "bounded::write_reason", deserialize_with = "bounded::text")] String),
 }
 
 impl Refusal {
@@ -100,8 +102,4 @@ impl From<ForwardResponse> for Message {
     fn from(response: ForwardResponse) -> Self {
         Self::Response(response)
     }
-}
-
-pub(crate) fn too_many_tensors(got: usize) -> DecodeError {
-    DecodeError::malformed("frame", format!("{got} tensors, at most {} are allowed", crate::limits::MAX_TENSORS))
 }

@@ -6,13 +6,18 @@
 //!         u8×4  u8       u8    u16    u32         u64
 //! ```
 //!
-//! A reader takes [`PREFIX_LEN`] bytes, gets a checked [`Prefix`], and only then takes memory for the rest.
+//! A reader takes [`PREFIX_LEN`] bytes and gets a checked [`Prefix`]; takes the header (16 KiB at most) and gets a
+//! [`Pending`] message, whose tensor shapes add up to exactly the announced payload; and only then takes memory for
+//! the payload, better as it arrives than all at once.
+
+use std::cmp::Ordering;
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::codec::{self, DecodeError, EncodeError};
-use crate::forward::{ForwardRequest, ForwardResponse, Message, Refusal, too_many_tensors};
+use crate::forward::{ForwardRequest, ForwardResponse, Message, Refusal};
 use crate::ids::{ContentHash, RequestId, SubnetName};
 use crate::limits::{MAX_FRAME_HEADER, MAX_FRAME_PAYLOAD, MAX_TENSORS};
 use crate::tensor::{Tensor, TensorHeader};
@@ -102,6 +107,7 @@ struct RequestHeader {
     subnet: SubnetName,
     checkpoint: ContentHash,
     budget_ms: u32,
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TENSORS>")]
     tensors: Vec<TensorHeader>,
 }
 
@@ -112,6 +118,7 @@ struct ResponseHeader {
     queue_us: u32,
     compute_us: u32,
     batch: u32,
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TENSORS>")]
     tensors: Vec<TensorHeader>,
 }
 
@@ -145,6 +152,7 @@ fn encode_parts<H: Serialize>(kind: FrameKind, header: &H, tensors: &[Tensor]) -
     if tensors.len() > MAX_TENSORS {
         return Err(refuse(MAX_TENSORS, format!("{} tensors", tensors.len())));
     }
+    check_names(tensors.iter().map(Tensor::header))?;
     let payload_len: usize = tensors.iter().map(|t| t.data().len()).sum();
     if payload_len > MAX_FRAME_PAYLOAD {
         return Err(refuse(MAX_FRAME_PAYLOAD, format!("{payload_len} payload bytes")));
@@ -191,59 +199,122 @@ pub fn encode(message: &Message) -> Result<Encoded, EncodeError> {
     }
 }
 
-/// Cuts `payload` into tensors; refuses counts, shapes and sums that do not fit, before anything is allocated for them.
-fn split(tensors: Vec<TensorHeader>, mut payload: Bytes) -> Result<Vec<Tensor>, DecodeError> {
-    if tensors.len() > MAX_TENSORS {
-        return Err(too_many_tensors(tensors.len()));
-    }
-    let mut parts = Vec::with_capacity(tensors.len());
-    for header in tensors {
-        let len = header.byte_len()?;
-        if len > payload.len() {
-            let (got, want) = (payload.len() as u64, len as u64);
-            return Err(DecodeError::Truncated { what: "tensor", got, want });
-        }
-        let data = payload.split_to(len);
-        parts.push(Tensor::new(header, data)?);
-    }
-    if !payload.is_empty() {
-        return Err(DecodeError::malformed("frame", format!("{} payload bytes belong to no tensor", payload.len())));
-    }
-    Ok(parts)
+/// Refuses two tensors of one name: readers would disagree on which one is meant.
+fn check_names<'a>(headers: impl Iterator<Item = &'a TensorHeader> + Clone) -> Result<(), DecodeError> {
+    let twice = headers.clone().enumerate().any(|(i, header)| headers.clone().take(i).any(|h| h.name == header.name));
+    if twice { Err(DecodeError::malformed("frame", "two tensors have the same name")) } else { Ok(()) }
 }
 
-/// Decodes the rest of a frame whose prefix was parsed. Tensors share `payload`'s memory.
-pub fn decode(prefix: Prefix, header: &[u8], payload: Bytes) -> Result<Message, DecodeError> {
-    for (what, got, want) in
-        [("frame header", header.len(), prefix.header_len), ("frame payload", payload.len(), prefix.payload_len)]
-    {
-        if got != want {
-            return Err(DecodeError::Truncated { what, got: got as u64, want: want as u64 });
+/// Refuses shapes that do not add up to exactly `payload_len` bytes.
+fn check_tensors(headers: &[TensorHeader], payload_len: usize) -> Result<(), DecodeError> {
+    check_names(headers.iter())?;
+    let mut sum = 0usize;
+    for header in headers {
+        // At most MAX_TENSORS times MAX_FRAME_PAYLOAD.
+        sum = sum.saturating_add(header.byte_len()?);
+    }
+    if sum != payload_len {
+        return Err(DecodeError::malformed("frame", format!("shapes of {sum} bytes, a payload of {payload_len}")));
+    }
+    Ok(())
+}
+
+enum Header {
+    Request(RequestHeader),
+    Response(ResponseHeader),
+    Refusal(RefusalHeader),
+}
+
+/// A message whose header was read and fits its payload, which is still to come.
+pub struct Pending {
+    header: Header,
+    payload_len: usize,
+}
+
+impl Pending {
+    /// Reads and checks the header that follows `prefix`.
+    pub fn parse(prefix: Prefix, header: &[u8]) -> Result<Self, DecodeError> {
+        check_len("frame header", header.len(), prefix.header_len)?;
+        let header = match prefix.kind {
+            FrameKind::Request => Header::Request(codec::decode("request header", header, MAX_FRAME_HEADER)?),
+            FrameKind::Response => Header::Response(codec::decode("response header", header, MAX_FRAME_HEADER)?),
+            FrameKind::Refusal => Header::Refusal(codec::decode("refusal header", header, MAX_FRAME_HEADER)?),
+        };
+        let pending = Self { header, payload_len: prefix.payload_len };
+        check_tensors(pending.tensors(), pending.payload_len)?;
+        Ok(pending)
+    }
+
+    /// Headers of the tensors in the payload.
+    pub fn tensors(&self) -> &[TensorHeader] {
+        match &self.header {
+            Header::Request(h) => &h.tensors,
+            Header::Response(h) => &h.tensors,
+            Header::Refusal(_) => &[],
         }
     }
-    match prefix.kind {
-        FrameKind::Request => {
-            let h: RequestHeader = codec::decode("request header", header, MAX_FRAME_HEADER)?;
-            let tensors = split(h.tensors, payload)?;
-            let (id, subnet, checkpoint, budget_ms) = (h.id, h.subnet, h.checkpoint, h.budget_ms);
-            Ok(Message::Request(ForwardRequest { id, subnet, checkpoint, budget_ms, tensors }))
+
+    /// Which request this is or answers.
+    pub fn id(&self) -> RequestId {
+        match &self.header {
+            Header::Request(h) => h.id,
+            Header::Response(h) => h.id,
+            Header::Refusal(h) => h.id,
         }
-        FrameKind::Response => {
-            let h: ResponseHeader = codec::decode("response header", header, MAX_FRAME_HEADER)?;
-            let tensors = split(h.tensors, payload)?;
-            Ok(Message::Response(ForwardResponse {
+    }
+
+    /// Bytes of payload still to come.
+    pub fn payload_len(&self) -> usize {
+        self.payload_len
+    }
+
+    /// The message. Its tensors share `payload`'s memory.
+    pub fn finish(self, payload: Bytes) -> Result<Message, DecodeError> {
+        check_len("frame payload", payload.len(), self.payload_len)?;
+        Ok(match self.header {
+            Header::Request(h) => Message::Request(ForwardRequest {
+                id: h.id,
+                subnet: h.subnet,
+                checkpoint: h.checkpoint,
+                budget_ms: h.budget_ms,
+                tensors: split(h.tensors, payload)?,
+            }),
+            Header::Response(h) => Message::Response(ForwardResponse {
                 id: h.id,
                 checkpoint: h.checkpoint,
                 queue_us: h.queue_us,
                 compute_us: h.compute_us,
                 batch: h.batch,
-                tensors,
-            }))
-        }
-        FrameKind::Refusal => {
-            let h: RefusalHeader = codec::decode("refusal header", header, MAX_FRAME_HEADER)?;
-            split(Vec::new(), payload)?;
-            Ok(Message::Refusal { id: h.id, refusal: h.refusal })
-        }
+                tensors: split(h.tensors, payload)?,
+            }),
+            Header::Refusal(h) => Message::Refusal { id: h.id, refusal: h.refusal },
+        })
     }
+}
+
+fn check_len(what: &'static str, got: usize, want: usize) -> Result<(), DecodeError> {
+    match got.cmp(&want) {
+        Ordering::Less => Err(DecodeError::Truncated { what, got: got as u64, want: want as u64 }),
+        Ordering::Greater => Err(DecodeError::TooLong { what, got: got as u64, max: want as u64 }),
+        Ordering::Equal => Ok(()),
+    }
+}
+
+/// Cuts `payload` into tensors whose lengths were checked to add up to it.
+fn split(headers: Vec<TensorHeader>, mut payload: Bytes) -> Result<Vec<Tensor>, DecodeError> {
+    let mut tensors = Vec::with_capacity(headers.len());
+    for header in headers {
+        let len = header.byte_len()?;
+        if len > payload.len() {
+            let (got, want) = (payload.len() as u64, len as u64);
+            return Err(DecodeError::Truncated { what: "tensor", got, want });
+        }
+        tensors.push(Tensor::new(header, payload.split_to(len))?);
+    }
+    Ok(tensors)
+}
+
+/// Decodes the rest of a frame whose prefix was parsed. Tensors share `payload`'s memory.
+pub fn decode(prefix: Prefix, header: &[u8], payload: Bytes) -> Result<Message, DecodeError> {
+    Pending::parse(prefix, header)?.finish(payload)
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::ids::{PeerId, SubnetName};
-use crate::limits::MAX_GOSSIP;
+use crate::limits::{MAX_GOSSIP, MAX_SUBNETS};
 
 /// Load of an expert peer at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,6 +35,7 @@ pub struct Heartbeat {
     /// The sender.
     pub peer: PeerId,
     /// Subnets it serves experts in, at most 16.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_SUBNETS>")]
     pub subnets: Vec<SubnetName>,
     /// Grows with each heartbeat of one run; starts from the clock so that it also grows over restarts.
     pub sequence: u64,
@@ -42,17 +44,24 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Bytes of this heartbeat.
+    fn validate(&self) -> Result<(), DecodeError> {
+        if self.subnets.len() > MAX_SUBNETS {
+            let why = format!("{} subnets, at most {MAX_SUBNETS} are allowed", self.subnets.len());
+            return Err(DecodeError::malformed("heartbeat", why));
+        }
+        Ok(())
+    }
+
+    /// Bytes of this heartbeat; refuses what [`Self::from_bytes`] would refuse.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EncodeError> {
+        self.validate()?;
         codec::encode("heartbeat", self, MAX_GOSSIP)
     }
 
     /// Reads and checks a heartbeat.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let beat: Self = codec::decode("heartbeat", bytes, MAX_GOSSIP)?;
-        if beat.subnets.len() > 16 {
-            return Err(DecodeError::malformed("heartbeat", format!("{} subnets", beat.subnets.len())));
-        }
+        beat.validate()?;
         Ok(beat)
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use blake2::{Blake2b512, Digest};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bounded;
 use crate::limits::MAX_NAME;
 
 /// Why a textual id was refused.
@@ -37,9 +38,21 @@ fn shorten(text: &str) -> String {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(String);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = bounded::text_of::<D, MAX_NAME>(deserializer)?;
+                Self::try_from(text).map_err(serde::de::Error::custom)
+            }
+        }
 
         impl $name {
             /// The name as text.
@@ -202,7 +215,7 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
     let refused = || IdError::Hex(shorten(text), N);
-    if text.len() != 2 * N || !text.is_ascii() {
+    if text.len() != 2 * N || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(refused());
     }
     let mut bytes = [0; N];
@@ -248,6 +261,11 @@ hex_type!(
     /// blake3 hash of a checkpoint, feature map or tensor.
     ContentHash, 32
 );
+
+impl RequestId {
+    /// The id in a refusal of a request that was not read; no caller may choose it.
+    pub const UNREAD: Self = Self([0; 16]);
+}
 
 impl ContentHash {
     /// blake3 of `bytes`.

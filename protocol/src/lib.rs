@@ -8,10 +8,13 @@
 //! Headers are bincode behind one size-limited [`codec`]; tensors travel raw. The normative text is `SPEC.md`
 //! beside this crate. Every length is checked against [`limits`] before memory is taken for it.
 //!
-//! Modules, in the order a byte meets them: [`version`], [`limits`], [`ids`], [`signature`], [`codec`], [`tensor`],
-//! [`schema`], [`feature_map`], [`descriptor`], [`exchange`], [`gossip`], [`forward`], [`frame`].
+//! Modules, in the order a byte meets them: [`version`], [`limits`], [`codes`], [`ids`], [`signature`], [`codec`],
+//! [`tensor`], [`schema`], [`feature_map`], [`descriptor`], [`exchange`], [`gossip`], [`forward`], [`frame`].
+//! With the feature `testing`: strategies and signed samples for the tests of every crate.
 
+mod bounded;
 pub mod codec;
+pub mod codes;
 pub mod descriptor;
 pub mod exchange;
 pub mod feature_map;
@@ -23,6 +26,8 @@ pub mod limits;
 pub mod schema;
 pub mod signature;
 pub mod tensor;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod version;
 
 pub use descriptor::{ExpertDescriptor, SignedDescriptor};

@@ -55,8 +55,12 @@ pub fn verify_peer(peer: &PeerId, message: &[u8], signature: &Signature) -> bool
     key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
 }
 
-/// Whether `hotkey` made the sr25519 `signature` over `message` (Substrate's signing context).
+/// Whether `hotkey` made the sr25519 `signature` over `message` (Substrate's signing context); never for the zero key.
 pub fn verify_hotkey(hotkey: &Hotkey, message: &[u8], signature: &Signature) -> bool {
+    // The all-zero key is the identity point: every signature over every message could be forged for it.
+    if hotkey.0 == [0; 32] {
+        return false;
+    }
     let Ok(key) = schnorrkel::PublicKey::from_bytes(&hotkey.0) else { return false };
     let Ok(signature) = schnorrkel::Signature::from_bytes(&signature.0) else { return false };
     key.verify_simple(b"substrate", message, &signature).is_ok()

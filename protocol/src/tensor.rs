@@ -4,6 +4,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::codec::DecodeError;
 use crate::limits::{MAX_FRAME_PAYLOAD, MAX_RANK, MAX_TEXT};
 
@@ -41,22 +42,28 @@ impl DType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorHeader {
     /// Name within the request, e.g. `image`.
+    #[serde(deserialize_with = "bounded::text")]
     pub name: String,
     /// Element type.
     pub dtype: DType,
-    /// Dimensions, slowest first; the first one is the batch.
+    /// Dimensions, slowest first; the first one is the batch. None is 0.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_RANK>")]
     pub shape: Vec<u32>,
 }
 
 impl TensorHeader {
-    /// Payload bytes this header stands for; refuses too many dimensions, long names and overflowing shapes.
+    /// Payload bytes this header stands for; refuses too many dimensions, empty ones (a batch of four billion items in
+    /// no bytes), long names and overflowing shapes.
     pub fn byte_len(&self) -> Result<usize, DecodeError> {
         let refuse = |why: String| DecodeError::malformed("tensor header", why);
         if self.shape.len() > MAX_RANK {
             return Err(refuse(format!("{} dimensions, at most {MAX_RANK} are allowed", self.shape.len())));
         }
-        if self.name.len() > MAX_TEXT {
-            return Err(refuse(format!("name of {} bytes", self.name.len())));
+        if !bounded::is_text(&self.name) {
+            return Err(refuse(format!("its name is longer than {MAX_TEXT} bytes or has control characters")));
+        }
+        if self.shape.contains(&0) {
+            return Err(refuse(format!("shape {:?} is empty", self.shape)));
         }
         self.shape
             .iter()
@@ -88,7 +95,8 @@ impl Tensor {
 
     /// An f32 tensor from values (row-major).
     pub fn from_f32(name: &str, shape: &[u32], values: &[f32]) -> Result<Self, DecodeError> {
-        let data = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        let mut data = Vec::with_capacity(size_of_val(values));
+        values.iter().for_each(|v| data.extend_from_slice(&v.to_le_bytes()));
         Self::new(TensorHeader { name: name.to_owned(), dtype: DType::F32, shape: shape.to_vec() }, data.into())
     }
 

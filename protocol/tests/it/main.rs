@@ -1,0 +1,13 @@
+//! Tests of every byte.
+
+mod counting;
+mod descriptor;
+mod feature_map;
+mod golden;
+mod ids;
+mod lies;
+mod numbers;
+mod roundtrip;
+mod samples;
+mod signature;
+mod spec;
