@@ -71,8 +71,8 @@ pub(crate) struct DemoArgs {
     /// Number of routers
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) routers: u8,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 42)]
+    /// Seed of the bootstrap intervals
+    #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
@@ -142,9 +142,6 @@ pub(crate) struct TestnetUpArgs {
     /// Which experts: dirichlet, classes, iid, or a roster file (TOML)
     #[arg(long, default_value = "dirichlet")]
     pub(crate) roster: String,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 42)]
-    pub(crate) seed: u64,
     /// Time between blocks of the local chain
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration)]
     pub(crate) block_time: Duration,
@@ -297,9 +294,9 @@ pub(crate) struct TrainArgs {
     /// Which experts: dirichlet, classes, iid, or a roster file (TOML)
     #[arg(long, default_value = "dirichlet")]
     pub(crate) roster: String,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 42)]
-    pub(crate) seed: u64,
+    /// Number of experts of a built-in roster
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) experts: u8,
     /// Also train one model on all training data, for comparison
     #[arg(long)]
     pub(crate) dense: bool,

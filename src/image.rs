@@ -44,9 +44,7 @@ fn decode(path: &Path) -> anyhow::Result<(usize, usize, Vec<u8>)> {
     let pixels = &buffer[..frame.buffer_size()];
     let grey: Vec<u8> = match frame.color_type {
         ColorType::Grayscale => pixels.to_vec(),
-        ColorType::GrayscaleAlpha => {
-            pixels.chunks_exact(2).map(|p| over_black(u32::from(p[0]), p[1])).collect()
-        }
+        ColorType::GrayscaleAlpha => pixels.chunks_exact(2).map(|p| over_black(u32::from(p[0]), p[1])).collect(),
         ColorType::Rgb => pixels.chunks_exact(3).map(|p| luma(p[0], p[1], p[2]) as u8).collect(),
         ColorType::Rgba => pixels.chunks_exact(4).map(|p| over_black(luma(p[0], p[1], p[2]), p[3])).collect(),
         ColorType::Indexed => anyhow::bail!("its palette could not be expanded"),
@@ -78,8 +76,7 @@ fn downscale(width: usize, height: usize, grey: &[u8]) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(SIDE * SIDE);
     for rows in &spans {
         for columns in &spans {
-            let sum: f64 =
-                rows.iter().map(|&(y, h)| columns.iter().map(|&(x, w)| at(x, y) * w).sum::<f64>() * h).sum();
+            let sum: f64 = rows.iter().map(|&(y, h)| columns.iter().map(|&(x, w)| at(x, y) * w).sum::<f64>() * h).sum();
             pixels.push((sum / (scale * scale)).round().clamp(0.0, 255.0) as u8);
         }
     }

@@ -16,7 +16,10 @@ pub(crate) struct NeuronKeys {
 
 /// Loads `hotkey` and `coldkey` from `dir`, making them on first use.
 pub(crate) fn load_or_create(dir: &Path) -> anyhow::Result<NeuronKeys> {
-    Ok(NeuronKeys { hotkey: load_or_create_one(&dir.join("hotkey"))?, coldkey: load_or_create_one(&dir.join("coldkey"))? })
+    Ok(NeuronKeys {
+        hotkey: load_or_create_one(&dir.join("hotkey"))?,
+        coldkey: load_or_create_one(&dir.join("coldkey"))?,
+    })
 }
 
 fn load_or_create_one(path: &Path) -> anyhow::Result<Keypair> {

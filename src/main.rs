@@ -7,6 +7,7 @@ mod commands;
 mod image;
 mod keys;
 mod process;
+mod table;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use glia_chain_client::{EnrolStep, Keypair};
 use glia_peer::HotkeySigner;
 use glia_protocol::Hotkey;
 use glia_protocol::signature::Signature;
+use glia_testnet::spec::data_home;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -76,22 +77,15 @@ pub(crate) fn announce_ready(supervision: &Supervision, facts: &impl Serialize) 
 pub(crate) fn data_dir(given: Option<&Path>, role: &str) -> anyhow::Result<PathBuf> {
     let dir = match given {
         Some(dir) => dir.to_owned(),
-        None => user_data_dir()?.join(role),
+        None => data_home()?.join(role),
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
     Ok(dir)
 }
 
-/// Where this user's Glia files live: `$GLIA_DATA_DIR`, `$XDG_DATA_HOME/glia` or `~/.local/share/glia`.
-pub(crate) fn user_data_dir() -> anyhow::Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(dir) = std::env::var_os("GLIA_DATA_DIR").map(PathBuf::from) {
-        return Ok(dir);
-    }
-    absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
-        .map(|base| base.join("glia"))
-        .context("neither XDG_DATA_HOME nor HOME is set: say where to keep files with --data-dir")
+/// `--data-dir`, or the user's data directory itself.
+pub(crate) fn home(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    given.map_or_else(data_home, |dir| Ok(dir.to_owned()))
 }
 
 /// Says what enrolling did.

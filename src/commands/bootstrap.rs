@@ -10,9 +10,7 @@ pub(super) async fn run(args: BootstrapArgs) -> anyhow::Result<()> {
     let stop = process::stop_token(&args.supervision)?;
     let dir = process::data_dir(args.data_dir.as_deref(), "bootstrap")?;
     let identity = Identity::load_or_create(&dir.join("peer"))?;
-    let mut config = NetworkConfig::new(args.network.parse()?, identity);
-    config.control_listen = vec![args.listen];
-    config.data_listen = (args.listen.ip(), 0).into();
+    let config = NetworkConfig::new(args.network.parse()?, identity).listen(args.listen);
     let network = Network::start(config).await.context("the peer could not start")?;
     process::announce_ready(
         &args.supervision,

@@ -4,22 +4,20 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, Table, presets};
 use glia_chain_client::{Chain, ConnectOptions, Metagraph};
 use glia_chain_devnode::{DevNode, DevNodeConfig};
 
 use crate::cli::ChainServeArgs;
-use crate::process;
+use crate::{process, table};
 
 pub(super) async fn serve(args: ChainServeArgs) -> anyhow::Result<()> {
     let stop = process::stop_token(&args.supervision)?;
     let data_dir = process::data_dir(args.data_dir.as_deref(), "chain")?;
     let config = DevNodeConfig {
-        data_dir,
         block_time: args.block_time,
         rpc_addr: args.rpc,
-        genesis_patch: serde_json::json!({ "subtensorModule": { "tempo": args.tempo } }),
-        ..DevNodeConfig::default()
+        genesis_patch: serde_json::json!({ "subtensorModule": { "subnets": { "vision": { "tempo": args.tempo } } } }),
+        ..DevNodeConfig::new(data_dir)
     };
     let node = DevNode::start(config).await.context("the chain could not start")?;
     process::announce_ready(
@@ -105,10 +103,9 @@ fn print_table(graph: &Metagraph) {
         graph.epoch_index,
         graph.last_epoch_block
     );
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "uid", "hotkey", "axon", "stake α", "permit", "trust", "consensus", "incentive", "dividends", "emission α",
-    ]);
+    let header =
+        ["uid", "hotkey", "axon", "stake α", "permit", "trust", "consensus", "incentive", "dividends", "emission α"];
+    let mut table = table::new(&header, &[1, 2, 4]);
     for neuron in &graph.neurons {
         table.add_row([
             neuron.uid.to_string(),
@@ -122,11 +119,6 @@ fn print_table(graph: &Metagraph) {
             fraction(neuron.dividends),
             tokens(neuron.emission),
         ]);
-    }
-    for column in [0, 3, 5, 6, 7, 8, 9] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     println!("{table}");
 }

@@ -1,12 +1,13 @@
 //! `glia join`: a checkpoint becomes an expert of the mesh.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use glia_chain_client::{AxonAnnouncement, Chain, ConnectOptions, EnrolRequest};
-use glia_experts::serve::{DeviceChoice, ExpertServer, ServeConfig};
-use glia_experts::{checkpoint, subnet::Subnet};
+use glia_experts::checkpoint::LoadedCheckpoint;
+use glia_experts::device::DeviceChoice;
+use glia_experts::serve::{ExpertServer, ServeConfig};
+use glia_experts::subnet::Subnet;
 use glia_peer::{Identity, Network, NetworkConfig};
 
 use crate::cli::{DeviceArg, JoinArgs};
@@ -45,12 +46,12 @@ impl Joined {
 
 async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
     let subnet = Subnet::by_name(&args.subnet)?;
-    let mut loaded = checkpoint::load(&args.checkpoint, &subnet)
+    let mut loaded = LoadedCheckpoint::load(&args.checkpoint, &subnet)
         .with_context(|| format!("cannot serve {}", args.checkpoint.display()))?;
     if let Some(name) = &args.name {
-        loaded.set_name(name);
+        loaded.meta.name.clone_from(name);
     }
-    let name = loaded.name().to_owned();
+    let name = loaded.meta.name.clone();
     let dir = process::data_dir(args.data_dir.as_deref(), &format!("expert-{name}"))?;
     let keys = keys::load_or_create(&dir)?;
 
@@ -68,9 +69,8 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         )
         .await?;
 
-    let mut config = NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?);
-    config.control_listen = vec![args.listen];
-    config.data_listen = (args.listen.ip(), 0).into();
+    let mut config =
+        NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?).listen(args.listen);
     config.bootstrap.clone_from(&args.bootstrap);
     config.hotkey = Some(process::hotkey_signer(&keys.hotkey));
     let network = Network::start(config).await.context("the peer could not start")?;
@@ -80,9 +80,9 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         DeviceArg::Cpu => DeviceChoice::Cpu,
         DeviceArg::Wgpu => DeviceChoice::Wgpu,
     };
-    let server = ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, ServeConfig::default()).await?;
-    let load = server.load_reporter();
-    network.advertise(server.offers(), Arc::new(move || load())).await?;
+    let server =
+        ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, ServeConfig::default()).await?;
+    network.advertise(server.offers(), server.load_source()).await?;
 
     let addresses = network.data_addresses();
     let data = *addresses.first().context("the tensor endpoint has no address")?;
@@ -112,9 +112,10 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
 
 /// The axon on chain is a courtesy to other clients; the mesh itself finds experts in the DHT.
 async fn announce_axon(chain: &Chain, keys: &keys::NeuronKeys, netuid: u16, addr: std::net::SocketAddr) {
-    let known = chain.metagraph(netuid).await.ok().and_then(|graph| {
-        graph.neuron_of(&keys.hotkey.account()).and_then(|neuron| neuron.axon).map(|axon| axon.addr)
-    });
+    let known =
+        chain.metagraph(netuid).await.ok().and_then(|graph| {
+            graph.neuron_of(&keys.hotkey.account()).and_then(|neuron| neuron.axon).map(|axon| axon.addr)
+        });
     if known == Some(addr) {
         return;
     }

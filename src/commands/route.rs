@@ -50,16 +50,15 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
         )
         .await?;
 
-    let mut config = NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?);
-    config.control_listen = vec![args.listen];
-    config.data_listen = (args.listen.ip(), 0).into();
+    let mut config =
+        NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?).listen(args.listen);
     config.bootstrap.clone_from(&args.bootstrap);
     config.hotkey = Some(process::hotkey_signer(&keys.hotkey));
     let network = Network::start(config).await.context("the peer could not start")?;
 
     let hotkey = keys.hotkey.account();
     let router = Router::start(RouterConfig {
-        subnets: vec![view(&subnet)?],
+        subnets: vec![view(&subnet)],
         network: network.clone(),
         chain: Some(ChainAccess { chain, hotkey: keys.hotkey }),
         http: args.http,
@@ -87,14 +86,16 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
 }
 
 /// What the router may know of a subnet: its schema, φ and labelled validation inputs, never a model or the test split.
-fn view(subnet: &Subnet) -> anyhow::Result<SubnetView> {
-    let validation =
-        subnet.validation().iter().map(|example| Labelled { input: example.input(), class: example.class() }).collect();
-    Ok(SubnetView {
+fn view(subnet: &Subnet) -> SubnetView {
+    let split = subnet.validation();
+    let labelled =
+        |(index, &class): (usize, &u8)| Some(Labelled { input: split.image(index)?, class: usize::from(class) });
+    let validation = split.classes().iter().enumerate().filter_map(labelled).collect();
+    SubnetView {
         name: subnet.name().clone(),
         netuid: subnet.netuid(),
         schema: subnet.schema().clone(),
         feature_map: subnet.feature_map().clone(),
         validation,
-    })
+    }
 }

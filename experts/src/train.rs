@@ -1,0 +1,347 @@
+//! Training a roster: every entry becomes a checkpoint file, those already there are reused.
+//!
+//! Entries are trained side by side on a few threads. Everything random comes from the entry's seed, so the same
+//! entry gives the same checkpoint wherever floating point rounds the same.
+
+mod fit;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use glia_protocol::ContentHash;
+use glia_protocol::limits::MAX_CENTROIDS;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{CheckpointError, CheckpointMeta, LoadedCheckpoint, write_atomically};
+use crate::device::{ComputeDevice, DeviceChoice, DeviceError};
+use crate::features;
+use crate::model::{Architecture, Cnn, ModelError, Parameters};
+use crate::roster::{Entry, Kind, PartitionError, Roster};
+use crate::subnet::Subnet;
+
+/// Goes into the cache key: raise it when training changes, so that old checkpoints are not reused.
+const CODE_VERSION: u32 = 1;
+/// How much larger than usual the random parameters of a `noise` expert are.
+const NOISE_SPREAD: f32 = 8.0;
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The folder for checkpoints cannot be made.
+    #[error("cannot make folder {path}: {source}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An entry has no images.
+    #[error("expert {name:?}: {source}")]
+    Partition {
+        /// Which entry.
+        name: String,
+        /// Why.
+        source: PartitionError,
+    },
+    /// The backend failed.
+    #[error("expert {name:?}: {source}")]
+    Model {
+        /// Which entry.
+        name: String,
+        /// Why.
+        source: ModelError,
+    },
+    /// Training ran into NaN or infinity.
+    #[error("expert {0:?}: training diverged")]
+    Diverged(String),
+    /// A checkpoint cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The stop token was cancelled.
+    #[error("training was stopped")]
+    Stopped,
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOptions {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Also train one model of the same architecture on all training images.
+    pub dense: bool,
+    /// Experts trained at the same time.
+    pub threads: usize,
+    /// Images of one step.
+    pub batch: usize,
+    /// Adam's step at the start; it falls to a tenth along a cosine.
+    pub learning_rate: f64,
+    /// Images each expert sees in all, as far as the limits on epochs allow.
+    pub images: usize,
+    /// Fewest and most passes over its data.
+    pub epochs: (u32, u32),
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        Self {
+            device: DeviceChoice::Auto,
+            dense: true,
+            threads,
+            batch: 32,
+            learning_rate: 4e-3,
+            images: 7_000,
+            epochs: (4, 24),
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Passes over `examples` images.
+    pub fn epochs_for(&self, examples: usize) -> u32 {
+        let (fewest, most) = self.epochs;
+        (self.images.div_ceil(examples.max(1)) as u32).min(most).max(fewest)
+    }
+}
+
+/// What happens while a roster is trained. `index` counts the roster's entries; the dense model comes after the last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A checkpoint for this entry is already there.
+    Reused {
+        /// Entry.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
+    /// Training of an entry begins.
+    Started {
+        /// Entry.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// Its images.
+        examples: usize,
+        /// Steps it will take.
+        steps: usize,
+    },
+    /// One step is done.
+    Step {
+        /// Entry.
+        index: usize,
+        /// Pass over the data, from 0.
+        epoch: u32,
+        /// Steps done so far.
+        step: usize,
+        /// Steps it will take.
+        steps: usize,
+        /// Mean cross-entropy (nats) of the last few steps.
+        loss: f32,
+    },
+    /// The checkpoint is written.
+    Finished {
+        /// Entry.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// Time it took.
+        took: Duration,
+    },
+}
+
+/// A checkpoint of a roster.
+#[derive(Debug, Clone)]
+pub struct TrainedExpert {
+    /// Name of the entry.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// The file's content.
+    pub checkpoint: LoadedCheckpoint,
+    /// Whether it was there before.
+    pub reused: bool,
+    /// Time spent on it.
+    pub took: Duration,
+}
+
+/// All checkpoints of a roster.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// In the order of the roster.
+    pub experts: Vec<TrainedExpert>,
+    /// The dense comparison, when asked for.
+    pub dense: Option<TrainedExpert>,
+}
+
+/// Trains every entry of `roster` and writes checkpoints into `folder`; blocks until done, stopped or failed.
+///
+/// `progress` is called from several threads. An expert whose checkpoint is already in `folder` is not trained again.
+pub fn train_roster(
+    subnet: &Subnet,
+    roster: &Roster,
+    folder: &Path,
+    options: &TrainOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &CancellationToken,
+) -> Result<Trained, TrainError> {
+    fs::create_dir_all(folder).map_err(|source| TrainError::Folder { path: folder.to_owned(), source })?;
+    let device = ComputeDevice::open(options.device)?;
+    let mut entries = roster.experts.clone();
+    entries.extend(options.dense.then(Entry::dense));
+    let run = Run { subnet, folder, options, device, progress, stop };
+    let mut sizes = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        sizes.push(run.examples(entry)?.len());
+    }
+    // The longest first, so that no thread is left alone with it at the end.
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i] * options.epochs_for(sizes[i]) as usize));
+    let results: Vec<Mutex<Option<Result<TrainedExpert, TrainError>>>> =
+        entries.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.clamp(1, entries.len()) {
+            scope.spawn(|| {
+                while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = run.expert(index, &entries[index]);
+                    let failed = result.is_err();
+                    if let Ok(mut slot) = results[index].lock() {
+                        *slot = Some(result);
+                    }
+                    if failed {
+                        // Nobody needs the rest of a roster that failed.
+                        next.store(entries.len(), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut trained = Vec::with_capacity(entries.len());
+    let mut skipped = false;
+    for slot in results {
+        match slot.into_inner().ok().flatten() {
+            Some(result) => trained.push(result?),
+            None => skipped = true,
+        }
+    }
+    if skipped {
+        return Err(TrainError::Stopped);
+    }
+    let dense = if options.dense { trained.pop() } else { None };
+    Ok(Trained { experts: trained, dense })
+}
+
+/// Trains one entry alone, as [`train_roster`] would.
+pub fn train_one(
+    subnet: &Subnet,
+    entry: &Entry,
+    folder: &Path,
+    options: &TrainOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &CancellationToken,
+) -> Result<TrainedExpert, TrainError> {
+    fs::create_dir_all(folder).map_err(|source| TrainError::Folder { path: folder.to_owned(), source })?;
+    let device = ComputeDevice::open(options.device)?;
+    Run { subnet, folder, options, device, progress, stop }.expert(0, entry)
+}
+
+struct Run<'a> {
+    subnet: &'a Subnet,
+    folder: &'a Path,
+    options: &'a TrainOptions,
+    device: ComputeDevice,
+    progress: &'a (dyn Fn(Progress) + Sync),
+    stop: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    fn examples(&self, entry: &Entry) -> Result<Vec<usize>, TrainError> {
+        let failed = |source| TrainError::Partition { name: entry.name.clone(), source };
+        entry.examples(self.subnet).map_err(failed)
+    }
+
+    /// Hash of everything the checkpoint of `entry` depends on.
+    fn key(&self, entry: &Entry) -> ContentHash {
+        let o = self.options;
+        let text = format!(
+            "{CODE_VERSION}\n{}\n{}\n{}\n{entry:?}\n{} {} {} {:?}\n{}",
+            Architecture::Cnn28.name(),
+            self.subnet.feature_map_hash(),
+            self.subnet.data_hash(),
+            o.batch,
+            o.learning_rate,
+            o.images,
+            o.epochs,
+            self.device.backend(),
+        );
+        ContentHash::of(text.as_bytes())
+    }
+
+    fn expert(&self, index: usize, entry: &Entry) -> Result<TrainedExpert, TrainError> {
+        let started = Instant::now();
+        let key = self.key(entry);
+        let path = self.folder.join(format!("{}-{}.safetensors", entry.name, &key.to_string()[..12]));
+        let name = entry.name.clone();
+        if let Ok(checkpoint) = LoadedCheckpoint::load(&path, self.subnet)
+            && checkpoint.meta.key == key
+        {
+            (self.progress)(Progress::Reused { index, name: name.clone() });
+            return Ok(TrainedExpert { name, path, checkpoint, reused: true, took: started.elapsed() });
+        }
+        let data = self.subnet.train().select(&self.examples(entry)?);
+        let epochs = if entry.kind == Kind::Noise { 0 } else { self.options.epochs_for(data.len()) };
+        let steps = data.len().div_ceil(self.options.batch.max(1)) * epochs as usize;
+        (self.progress)(Progress::Started { index, name: name.clone(), examples: data.len(), steps });
+        let mut rng = ChaCha8Rng::seed_from_u64(entry.seed);
+        let spread = if entry.kind == Kind::Noise { NOISE_SPREAD } else { 1.0 };
+        let first = Cnn::random_parameters(spread, &mut rng);
+        let diverged = || TrainError::Diverged(name.clone());
+        let parameters = Parameters::new(Architecture::Cnn28, first).ok_or_else(diverged)?;
+        let parameters = if epochs == 0 {
+            parameters
+        } else {
+            let plan = fit::Plan { options: self.options, epochs, steps, index };
+            fit::fit(&plan, &parameters, &data, self.device.burn(), &mut rng, self.progress, self.stop).map_err(
+                |e| match e {
+                    fit::FitError::Stopped => TrainError::Stopped,
+                    fit::FitError::Diverged => diverged(),
+                    fit::FitError::Model(source) => TrainError::Model { name: name.clone(), source },
+                },
+            )?
+        };
+        let described = features::describe(self.subnet.feature_map(), &data, MAX_CENTROIDS, entry.seed);
+        let mut counts = vec![0u64; self.subnet.labels().len()];
+        for example in data.iter() {
+            counts[usize::from(example.class)] += 1;
+        }
+        let meta = CheckpointMeta {
+            name: name.clone(),
+            subnet: self.subnet.name().to_string(),
+            architecture: Architecture::Cnn28.name().to_owned(),
+            kind: entry.kind.name().to_owned(),
+            counts,
+            examples: data.len() as u64,
+            seed: entry.seed,
+            epochs,
+            feature_map: self.subnet.feature_map_hash(),
+            centroids: described.centroids,
+            regions: described.regions,
+            key,
+        };
+        let bytes = LoadedCheckpoint::encode(&meta, &parameters)?;
+        write_atomically(&path, &bytes)?;
+        let checkpoint = LoadedCheckpoint::from_bytes(&bytes, self.subnet)?;
+        let took = started.elapsed();
+        (self.progress)(Progress::Finished { index, name: name.clone(), took });
+        Ok(TrainedExpert { name, path, checkpoint, reused: false, took })
+    }
+}

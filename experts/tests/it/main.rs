@@ -1,0 +1,18 @@
+//! Integration tests of the experts crate.
+
+mod data;
+mod learning;
+mod network;
+mod overload;
+mod roster;
+mod stored;
+
+use std::sync::OnceLock;
+
+use glia_experts::subnet::Subnet;
+
+/// The vision subnet, unpacked once.
+fn vision() -> &'static Subnet {
+    static SUBNET: OnceLock<Subnet> = OnceLock::new();
+    SUBNET.get_or_init(|| Subnet::by_name("vision").unwrap())
+}

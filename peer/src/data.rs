@@ -1,0 +1,17 @@
+//! The data plane: tensors over QUIC, one pooled connection per peer, one stream per request.
+//!
+//! ```text
+//! caller: pool ─▶ connection ─▶ stream: request ▶ …… ▶ response, or refusal, or reset
+//! expert: server ─▶ limits ─▶ wire ─▶ ForwardHandler ─▶ wire
+//! ```
+
+mod client;
+mod codes;
+mod endpoint;
+mod pool;
+mod server;
+mod tls;
+mod wire;
+
+pub(crate) use endpoint::{DataPlane, DataSetup};
+pub use server::ForwardHandler;

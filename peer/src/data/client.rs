@@ -1,0 +1,181 @@
+//! The caller's side of one request.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use glia_protocol::forward::Message;
+use glia_protocol::{ForwardRequest, ForwardResponse, PeerId, RequestId, frame};
+use quinn::{Connection, ConnectionError, WriteError};
+use tokio::time::{sleep, timeout_at};
+
+use super::codes;
+use super::pool::Pool;
+use super::wire::{self, Sender, WireError};
+use crate::errors::ForwardError;
+
+/// A request that ends without any sign of the peer for this long casts doubt on the connection.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// Why one exchange failed.
+enum Failure {
+    /// The connection is gone; another one may work.
+    Lost(ConnectionError),
+    /// Final.
+    Final(ForwardError),
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Lost(lost) => Self::Lost(lost),
+            WireError::Reset(code) if code == codes::MALFORMED => {
+                Self::Final(ForwardError::Protocol("the peer does not understand the request".to_owned()))
+            }
+            WireError::Reset(code) => Self::Final(ForwardError::Closed(codes::name(code).to_owned())),
+            other => Self::Final(ForwardError::Protocol(other.to_string())),
+        }
+    }
+}
+
+/// Asks `peer` for one forward pass.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future resets the stream, and the peer drops the work.
+pub(super) async fn call(
+    pool: &Pool,
+    peer: PeerId,
+    addresses: &[SocketAddr],
+    request: ForwardRequest,
+    deadline: Duration,
+    silence: Duration,
+) -> Result<ForwardResponse, ForwardError> {
+    let end = tokio::time::Instant::now() + deadline;
+    let attempts = async {
+        let mut first = true;
+        loop {
+            let pooled = pool.get(peer, addresses).await.map_err(ForwardError::Connect)?;
+            match exchange(&pooled.connection, request.clone(), end, silence).await {
+                Ok(response) => return Ok(response),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Lost(lost)) => {
+                    pool.forget(&peer, &pooled.connection);
+                    // A connection from before can have died unnoticed, e.g. with a restart of the peer. A forward
+                    // pass has no side effects, so it is safe to ask once more.
+                    if !(pooled.reused && first && is_stale(&lost)) {
+                        return Err(ForwardError::Closed(lost.to_string()));
+                    }
+                    first = false;
+                }
+            }
+        }
+    };
+    timeout_at(end, attempts).await.unwrap_or(Err(ForwardError::Timeout))
+}
+
+/// Whether the loss says that the peer no longer knows the connection, not that it closed it for cause.
+fn is_stale(lost: &ConnectionError) -> bool {
+    matches!(lost, ConnectionError::Reset | ConnectionError::TimedOut | ConnectionError::LocallyClosed)
+}
+
+async fn exchange(
+    connection: &Connection,
+    mut request: ForwardRequest,
+    end: tokio::time::Instant,
+    silence: Duration,
+) -> Result<ForwardResponse, Failure> {
+    let left = end.saturating_duration_since(tokio::time::Instant::now());
+    let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+    request.budget_ms = if request.budget_ms == 0 { left_ms } else { request.budget_ms.min(left_ms) };
+    let (id, checkpoint) = (request.id, request.checkpoint);
+    let frame = frame::encode(&request.into()).map_err(|e| Failure::Final(ForwardError::Protocol(e.to_string())))?;
+
+    let mut watch = Watch::new(connection);
+    let outcome = tokio::select! {
+        biased;
+        outcome = converse(connection, frame) => outcome,
+        () = watch.silent(silence) => {
+            connection.close(codes::SILENT, b"no acknowledgement");
+            Err(Failure::Final(ForwardError::Closed(format!("no sign of life for {silence:?}"))))
+        }
+    };
+    watch.answered = true;
+    match outcome? {
+        Message::Response(response) if response.id == id && response.checkpoint == checkpoint => Ok(response),
+        // A refusal from before the request was read cannot name it.
+        Message::Refusal { id: named, refusal } if named == id || named == UNREAD => {
+            Err(Failure::Final(ForwardError::Refused(refusal)))
+        }
+        _ => Err(Failure::Final(ForwardError::Protocol("the answer belongs to another request".to_owned()))),
+    }
+}
+
+/// The id in a refusal of a request that was not read.
+pub(super) const UNREAD: RequestId = RequestId([0; 16]);
+
+async fn converse(connection: &Connection, frame: frame::Encoded) -> Result<Message, Failure> {
+    let (send, recv) = connection.open_bi().await.map_err(Failure::Lost)?;
+    let mut sender = Sender::new(send, codes::CANCELLED);
+    let mut receiver = Receiver { stream: recv, done: false };
+    match sender.send(frame).await {
+        // The peer does not want the rest: it has answered already.
+        Ok(()) | Err(WriteError::Stopped(_)) => {}
+        Err(WriteError::ConnectionLost(lost)) => return Err(Failure::Lost(lost)),
+        Err(other) => return Err(Failure::Final(ForwardError::Closed(other.to_string()))),
+    }
+    let prefix = wire::read_prefix(&mut receiver.stream).await?;
+    let pending = wire::read_header(&mut receiver.stream, prefix).await?;
+    let message = wire::read_payload(&mut receiver.stream, pending).await?;
+    receiver.done = true;
+    Ok(message)
+}
+
+/// Tells the peer to stop if the answer is not awaited to its end.
+struct Receiver {
+    stream: quinn::RecvStream,
+    done: bool,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if !self.done {
+            // An error says that the stream is closed already.
+            let _ = self.stream.stop(codes::CANCELLED);
+        }
+    }
+}
+
+/// Watches for any datagram of the peer since a request began: a living peer acknowledges.
+struct Watch<'a> {
+    connection: &'a Connection,
+    before: u64,
+    since: Instant,
+    answered: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        let before = connection.stats().udp_rx.datagrams;
+        Self { connection, before, since: Instant::now(), answered: false }
+    }
+
+    fn heard(&self) -> bool {
+        self.connection.stats().udp_rx.datagrams != self.before
+    }
+
+    /// Resolves if nothing at all arrives within `silence`; otherwise never.
+    async fn silent(&self, silence: Duration) {
+        sleep(silence).await;
+        if self.heard() {
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // The deadline passed and the peer was not heard: the next caller shall dial anew.
+        if !self.answered && self.since.elapsed() >= DOUBT && !self.heard() {
+            self.connection.close(codes::SILENT, b"no acknowledgement");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The expert's side: connections, limits, and one task per request that ends with its caller.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use glia_protocol::forward::Message;
+use glia_protocol::frame::{self, FrameKind, Prefix};
+use glia_protocol::{ForwardRequest, ForwardResponse, PeerId, Refusal, RequestId};
+use quinn::{Connection, Endpoint, Incoming, RecvStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep_until, timeout};
+
+use super::client::UNREAD;
+use super::wire::{self, Sender, WireError};
+use super::{codes, tls};
+use crate::config::{Limits, Timing};
+use crate::reputation::{Misdeed, Reputation};
+use crate::shutdown::Shutdown;
+
+/// What an expert does with a request. The future is dropped when the caller cancels, its budget is spent or the
+/// peer stops, so it must hold what it took in guards.
+pub trait ForwardHandler: Send + Sync + 'static {
+    /// Answers one request of `caller`, whose identity the connection has proved.
+    fn forward(
+        &self,
+        caller: PeerId,
+        request: ForwardRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<ForwardResponse, Refusal>> + Send>>;
+}
+
+/// Longest TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Longest a caller may take to receive its answer.
+const RESPONSE_WRITE: Duration = Duration::from_secs(30);
+/// Longest budget a caller may ask for.
+const MAX_BUDGET: Duration = Duration::from_secs(120);
+/// Handshakes at once before callers must prove their address.
+const TRUSTING_HANDSHAKES: usize = 32;
+/// Unit of the payload budget, bytes.
+const UNIT: usize = 1024;
+/// When a peer at its limits will likely have room.
+const RETRY_MS: u32 = 50;
+
+/// State shared by the accepting task, connections and requests.
+pub(super) struct Server {
+    pub(super) handler: Mutex<Option<Arc<dyn ForwardHandler>>>,
+    pub(super) draining: AtomicBool,
+    timing: Timing,
+    limits: Limits,
+    reputation: Arc<Mutex<Reputation>>,
+    requests: Semaphore,
+    memory: Semaphore,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    peers: Mutex<HashMap<PeerId, Vec<Connection>>>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    pub(super) fn new(
+        timing: Timing,
+        limits: Limits,
+        reputation: Arc<Mutex<Reputation>>,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            handler: Mutex::default(),
+            draining: AtomicBool::new(false),
+            requests: Semaphore::new(limits.requests),
+            memory: Semaphore::new(limits.payload_bytes / UNIT),
+            connections: Arc::new(Semaphore::new(limits.data_connections)),
+            handshakes: Arc::new(Semaphore::new(TRUSTING_HANDSHAKES)),
+            peers: Mutex::default(),
+            timing,
+            limits,
+            reputation,
+            shutdown,
+        })
+    }
+
+    /// Waits until no request is in work.
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(self.limits.requests).unwrap_or(u32::MAX);
+        // An error says that the semaphore is closed, which never happens.
+        let _ = self.requests.acquire_many(all).await;
+    }
+
+    /// Takes connections until the token is cancelled or the endpoint is closed.
+    pub(super) async fn accept(self: Arc<Self>, endpoint: Endpoint) {
+        let token = self.shutdown.token();
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                incoming = endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else { return };
+            self.on_incoming(incoming);
+        }
+    }
+
+    fn on_incoming(self: &Arc<Self>, incoming: Incoming) {
+        let Ok(place) = self.connections.clone().try_acquire_owned() else {
+            incoming.refuse();
+            return;
+        };
+        let handshake = self.handshakes.clone().try_acquire_owned().ok();
+        if handshake.is_none() && incoming.may_retry() {
+            // Cannot fail: the address was not validated.
+            let _ = incoming.retry();
+            return;
+        }
+        let server = self.clone();
+        self.shutdown.spawn("tensor connection", async move {
+            let _place = place;
+            let token = server.shutdown.token();
+            let established = async {
+                match incoming.accept() {
+                    Ok(connecting) => timeout(HANDSHAKE, connecting).await.ok()?.ok(),
+                    Err(_) => None,
+                }
+            };
+            let connection = tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                connection = established => connection,
+            };
+            drop(handshake);
+            if let Some(connection) = connection {
+                server.on_connection(connection).await;
+            }
+        });
+    }
+
+    async fn on_connection(self: &Arc<Self>, connection: Connection) {
+        let Some(peer) = tls::remote_peer(&connection) else {
+            connection.close(codes::MALFORMED, b"no peer id");
+            return;
+        };
+        if self.is_banned(&peer) {
+            connection.close(codes::BANNED, b"banned");
+            return;
+        }
+        self.enter(peer, &connection);
+        let token = self.shutdown.token();
+        loop {
+            let stream = tokio::select! {
+                biased;
+                () = token.cancelled() => break,
+                stream = connection.accept_bi() => stream,
+            };
+            let Ok((send, recv)) = stream else { break };
+            let (server, connection, token) = (self.clone(), connection.clone(), token.clone());
+            self.shutdown.spawn("tensor request", async move {
+                let sender = Sender::new(send, codes::FAILED);
+                tokio::select! {
+                    biased;
+                    () = token.cancelled() => {}
+                    () = server.on_stream(peer, &connection, sender, recv) => {}
+                }
+            });
+        }
+        self.leave(&peer, &connection);
+    }
+
+    /// Lists a connection; the oldest of the same peer gives way, for its owner has likely restarted.
+    fn enter(&self, peer: PeerId, connection: &Connection) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = peers.entry(peer).or_default();
+        connections.push(connection.clone());
+        if connections.len() > self.limits.data_connections_per_peer.max(1) {
+            connections.remove(0).close(codes::TOO_MANY, b"too many connections");
+        }
+    }
+
+    fn leave(&self, peer: &PeerId, connection: &Connection) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connections) = peers.get_mut(peer) {
+            connections.retain(|c| c.stable_id() != connection.stable_id());
+            if connections.is_empty() {
+                peers.remove(peer);
+            }
+        }
+    }
+
+    fn is_banned(&self, peer: &PeerId) -> bool {
+        self.reputation.lock().unwrap_or_else(PoisonError::into_inner).is_banned(peer, Instant::now())
+    }
+
+    fn on_malformed(&self, peer: PeerId, connection: &Connection, sender: Sender, mut recv: RecvStream, why: &str) {
+        tracing::debug!(%peer, why, "malformed tensor message");
+        sender.reset(codes::MALFORMED);
+        // An error says that the stream is closed already.
+        let _ = recv.stop(codes::MALFORMED);
+        let mut book = self.reputation.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.report(peer, Misdeed::Malformed, Instant::now()) {
+            connection.close(codes::BANNED, b"banned");
+        }
+    }
+
+    async fn on_stream(&self, peer: PeerId, connection: &Connection, mut sender: Sender, mut recv: RecvStream) {
+        let Ok(_place) = self.requests.try_acquire() else {
+            return refuse(sender, recv, UNREAD, busy()).await;
+        };
+        let (request, _memory, arrival) = match timeout(self.timing.request_read, self.read(&mut recv)).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(Unread::Refused(id, refusal))) => return refuse(sender, recv, id, refusal).await,
+            Ok(Err(Unread::Malformed(why))) => return self.on_malformed(peer, connection, sender, recv, &why),
+            // The caller is gone, or far too slow: the stream is reset on drop.
+            Ok(Err(Unread::Gone)) | Err(_) => return,
+        };
+        let id = request.id;
+        let message = match self.answer(peer, request, &sender, arrival).await {
+            Some(Ok(response)) => Message::Response(response),
+            Some(Err(refusal)) => Message::Refusal { id, refusal },
+            None => return sender.reset(codes::CANCELLED),
+        };
+        let encoded = frame::encode(&message).or_else(|e| {
+            tracing::warn!(error = %e, "an answer does not fit into a frame");
+            frame::encode(&Message::Refusal { id, refusal: Refusal::Failed("its answer is too large".to_owned()) })
+        });
+        let Ok(encoded) = encoded else { return };
+        // Whoever does not take the answer in time loses it: the stream is reset on drop.
+        if let Ok(Err(e)) = timeout(RESPONSE_WRITE, sender.send(encoded)).await {
+            tracing::debug!(%peer, error = %e, "the answer was not taken");
+        }
+    }
+
+    /// Reads a request; memory for its payload is taken from the common budget before a byte of it is read.
+    async fn read(
+        &self,
+        recv: &mut RecvStream,
+    ) -> Result<(ForwardRequest, SemaphorePermit<'_>, tokio::time::Instant), Unread> {
+        let prefix = wire::read_prefix(recv).await?;
+        let arrival = tokio::time::Instant::now();
+        if prefix.kind != FrameKind::Request {
+            return Err(Unread::Malformed("not a request".to_owned()));
+        }
+        let pending = wire::read_header(recv, prefix).await?;
+        let id = pending.id();
+        if prefix.payload_len > self.limits.payload_bytes {
+            let refusal = Refusal::TooLarge(format!("{} bytes of payload", prefix.payload_len));
+            return Err(Unread::Refused(id, refusal));
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Unread::Refused(id, busy()));
+        }
+        let memory = self.memory.try_acquire_many(units(prefix)).map_err(|_| Unread::Refused(id, busy()))?;
+        match wire::read_payload(recv, pending).await? {
+            Message::Request(request) => Ok((request, memory, arrival)),
+            _ => Err(Unread::Malformed("not a request".to_owned())),
+        }
+    }
+
+    /// The handler's answer; `None` when the caller is gone.
+    async fn answer(
+        &self,
+        peer: PeerId,
+        request: ForwardRequest,
+        sender: &Sender,
+        arrival: tokio::time::Instant,
+    ) -> Option<Result<ForwardResponse, Refusal>> {
+        let deadline = arrival + Duration::from_millis(request.budget_ms.into()).min(MAX_BUDGET);
+        let handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(handler) = handler else { return Some(Err(Refusal::UnknownExpert)) };
+        tokio::select! {
+            biased;
+            () = sender.stopped() => None,
+            () = sleep_until(deadline) => Some(Err(Refusal::Deadline)),
+            answer = handler.forward(peer, request) => Some(answer),
+        }
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Busy { retry_after_ms: RETRY_MS }
+}
+
+/// Units of the payload budget one request takes; at least one.
+fn units(prefix: Prefix) -> u32 {
+    u32::try_from(prefix.payload_len.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1)
+}
+
+/// Why a request was not read.
+enum Unread {
+    /// It is refused for its size or for want of room.
+    Refused(RequestId, Refusal),
+    /// It is none.
+    Malformed(String),
+    /// Its caller is gone.
+    Gone,
+}
+
+impl From<WireError> for Unread {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Malformed(e) => Self::Malformed(e.to_string()),
+            WireError::Truncated | WireError::Reset(_) | WireError::Lost(_) => Self::Gone,
+        }
+    }
+}
+
+/// Refuses a request that was not read to its end.
+async fn refuse(mut sender: Sender, mut recv: RecvStream, id: RequestId, refusal: Refusal) {
+    // An error says that the stream is closed already.
+    let _ = recv.stop(codes::DONE);
+    if let Ok(frame) = frame::encode(&Message::Refusal { id, refusal }) {
+        let _ = timeout(RESPONSE_WRITE, sender.send(frame)).await;
+    }
+}

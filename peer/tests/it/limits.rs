@@ -1,0 +1,286 @@
+//! What strangers cannot do: lie about lengths, hold memory, answer with nonsense. Here the other side is bare quinn.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use glia_peer::{ForwardError, Identity, Network};
+use glia_protocol::forward::Message;
+use glia_protocol::frame::{self, MAGIC, PREFIX_LEN};
+use glia_protocol::limits::MAX_FRAME_PAYLOAD;
+use glia_protocol::version::{DATA_ALPN, FRAME_VERSION};
+use glia_protocol::{ForwardRequest, PeerId, Refusal};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, VarInt};
+
+use crate::support::{PATIENCE, config, echo, reply, request, soon, start};
+
+const MALFORMED: VarInt = VarInt::from_u32(2);
+const BANNED: VarInt = VarInt::from_u32(5);
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+
+fn keypair() -> libp2p::identity::Keypair {
+    libp2p::identity::Keypair::generate_ed25519()
+}
+
+/// A connection to `network` from a peer that is not ours.
+async fn connect(network: &Network) -> (Endpoint, Connection) {
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut tls = libp2p_tls::make_client_config(&keypair(), None).unwrap();
+    tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let connection = endpoint.connect_with(config, network.data_addresses()[0], "anything").unwrap().await.unwrap();
+    (endpoint, connection)
+}
+
+fn prefix(kind: u8, header_len: u32, payload_len: u64) -> [u8; PREFIX_LEN] {
+    let mut bytes = [0; PREFIX_LEN];
+    bytes[..4].copy_from_slice(&MAGIC);
+    bytes[4] = FRAME_VERSION;
+    bytes[5] = kind;
+    bytes[8..12].copy_from_slice(&header_len.to_le_bytes());
+    bytes[12..].copy_from_slice(&payload_len.to_le_bytes());
+    bytes
+}
+
+/// What the network answers to `bytes` on a new stream that is then left open.
+async fn say(connection: &Connection, bytes: &[u8]) -> Result<[u8; PREFIX_LEN], ReadExactError> {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(bytes).await.unwrap();
+    let mut answer = [0; PREFIX_LEN];
+    let read = soon("an answer", recv.read_exact(&mut answer)).await;
+    drop(send);
+    read.map(|()| answer)
+}
+
+fn is_malformed(answer: &Result<[u8; PREFIX_LEN], ReadExactError>) -> bool {
+    matches!(answer, Err(ReadExactError::ReadError(ReadError::Reset(code))) if *code == MALFORMED)
+}
+
+#[tokio::test]
+async fn a_lie_about_lengths_is_refused_before_memory_is_taken() {
+    let network = start(config()).await;
+    network.serve(echo());
+    // The announced bytes are never sent: whoever waited for them, or took memory for them, would not answer.
+    for lie in [
+        prefix(REQUEST, 100, u64::MAX),
+        prefix(REQUEST, 100, MAX_FRAME_PAYLOAD as u64 + 1),
+        prefix(REQUEST, u32::MAX, 0),
+        *b"GET / HTTP/1.1\r\nHost",
+    ] {
+        let (_endpoint, connection) = connect(&network).await;
+        let answer = say(&connection, &lie).await;
+        assert!(is_malformed(&answer), "{answer:?}");
+    }
+    // A header that speaks of other tensors than those that follow.
+    let encoded = frame::encode(&request(1, 10).into()).unwrap();
+    let mut head = encoded.head.to_vec();
+    head[12..20].copy_from_slice(&8u64.to_le_bytes());
+    let (_endpoint, connection) = connect(&network).await;
+    let answer = say(&connection, &[head, vec![0; 8]].concat()).await;
+    assert!(is_malformed(&answer), "{answer:?}");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_goes_on_with_nonsense_is_banned() {
+    let network = start(config()).await;
+    network.serve(echo());
+    let (_endpoint, connection) = connect(&network).await;
+    let banned = async {
+        loop {
+            // The ban closes the connection under one of the streams.
+            let Ok((mut send, mut recv)) = connection.open_bi().await else { break };
+            let _ = send.write_all(&prefix(REQUEST, 1, u64::MAX)).await;
+            let _ = recv.read_exact(&mut [0; PREFIX_LEN]).await;
+        }
+    };
+    soon("the ban", banned).await;
+    let reason = connection.close_reason();
+    assert!(
+        matches!(&reason, Some(ConnectionError::ApplicationClosed(close)) if close.error_code == BANNED),
+        "{reason:?}"
+    );
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn announced_payload_is_bounded_over_all_callers() {
+    let mut tight = config();
+    tight.limits.payload_bytes = 1024 * 1024;
+    let network = start(tight).await;
+    network.serve(echo());
+    let router = start(config()).await;
+    let (peer, addresses) = (network.peer_id(), network.data_addresses());
+
+    let too_large = router.forward(peer, &addresses, request(1, 300_000), PATIENCE).await;
+    assert!(matches!(too_large, Err(ForwardError::Refused(Refusal::TooLarge(_)))), "{too_large:?}");
+
+    // Somebody announces 900 KiB, and never sends them.
+    let (_endpoint, connection) = connect(&network).await;
+    let (mut send, recv) = connection.open_bi().await.unwrap();
+    send.write_all(&frame::encode(&request(9, 225 * 1024).into()).unwrap().head).await.unwrap();
+    crate::support::until("large requests of others are refused", || async {
+        let busy = router.forward(peer, &addresses, request(2, 100_000), PATIENCE).await;
+        matches!(busy, Err(ForwardError::Refused(Refusal::Busy { .. }))).then_some(())
+    })
+    .await;
+    router.forward(peer, &addresses, request(3, 100), PATIENCE).await.expect("small ones still pass");
+
+    send.reset(VarInt::from_u32(3)).unwrap();
+    drop(recv);
+    crate::support::until("the room is free again", || async {
+        router.forward(peer, &addresses, request(4, 100_000), PATIENCE).await.ok()
+    })
+    .await;
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_over_the_total_limit_are_refused_at_once() {
+    let mut tight = config();
+    tight.limits.requests = 2;
+    let network = start(tight).await;
+    network.serve(echo());
+    let router = start(config()).await;
+    let (_endpoint, connection) = connect(&network).await;
+    // Two callers who begin and do not go on.
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"GLIA").await.unwrap();
+        held.push((send, recv));
+    }
+    let (peer, addresses) = (network.peer_id(), network.data_addresses());
+    crate::support::until("a third one is refused", || async {
+        let answer = router.forward(peer, &addresses, request(1, 10), PATIENCE).await;
+        matches!(answer, Err(ForwardError::Refused(Refusal::Busy { .. }))).then_some(())
+    })
+    .await;
+    drop(held);
+    crate::support::until("then there is room", || async {
+        router.forward(peer, &addresses, request(2, 10), PATIENCE).await.ok()
+    })
+    .await;
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_connects_too_often_loses_its_oldest_connection() {
+    let mut tight = config();
+    tight.limits.data_connections_per_peer = 2;
+    let network = start(tight).await;
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut tls = libp2p_tls::make_client_config(&keypair(), None).unwrap();
+    tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        let connecting = endpoint.connect_with(config.clone(), network.data_addresses()[0], "x").unwrap();
+        connections.push(connecting.await.unwrap());
+    }
+    soon("the first is closed", connections[0].closed()).await;
+    assert!(connections[2].close_reason().is_none());
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_without_our_protocol_is_not_connected() {
+    let network = start(config()).await;
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut tls = libp2p_tls::make_client_config(&keypair(), None).unwrap();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let connecting = endpoint.connect_with(config, network.data_addresses()[0], "x").unwrap();
+    assert!(soon("the handshake", connecting).await.is_err());
+    network.stop().await;
+}
+
+/// A bare server that answers every request with `answer`; dropping the endpoint ends it.
+fn bare_server(answer: impl Fn(ForwardRequest) -> Vec<u8> + Send + 'static) -> (PeerId, SocketAddr, Endpoint) {
+    let key = keypair();
+    let peer = PeerId::from_multihash(&key.public().to_peer_id().to_bytes()).unwrap();
+    let mut tls = libp2p_tls::make_server_config(&key).unwrap();
+    tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
+    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let accepting = endpoint.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = accepting.accept().await {
+            let Ok(connection) = incoming.await else { continue };
+            while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+                let Ok(bytes) = recv.read_to_end(usize::MAX).await else { continue };
+                let parsed = frame::Prefix::parse(bytes[..PREFIX_LEN].try_into().unwrap()).unwrap();
+                let (header, payload) = bytes[PREFIX_LEN..].split_at(parsed.header_len);
+                let message = frame::decode(parsed, header, payload.to_vec().into()).unwrap();
+                let Message::Request(request) = message else { panic!("not a request") };
+                let _ = send.write_all(&answer(request)).await;
+                let _ = send.finish();
+            }
+        }
+    });
+    (peer, address, endpoint)
+}
+
+async fn answered_with(answer: impl Fn(ForwardRequest) -> Vec<u8> + Send + 'static) -> ForwardError {
+    let (peer, address, endpoint) = bare_server(answer);
+    let router = start(config()).await;
+    let error = soon("an answer", router.forward(peer, &[address], request(1, 10), PATIENCE)).await.unwrap_err();
+    router.stop().await;
+    endpoint.close(VarInt::from_u32(0), b"");
+    error
+}
+
+fn bytes_of(message: Message) -> Vec<u8> {
+    frame::encode(&message).unwrap().into_chunks().concat()
+}
+
+#[tokio::test]
+async fn an_expert_that_lies_about_lengths_is_not_believed() {
+    for lie in [prefix(RESPONSE, 100, u64::MAX), prefix(RESPONSE, u32::MAX, 0), [7; PREFIX_LEN]] {
+        let error = answered_with(move |_| lie.to_vec()).await;
+        assert!(matches!(error, ForwardError::Protocol(_)), "{error}");
+    }
+    let error = answered_with(|request| bytes_of(reply(request).into())[..60].to_vec()).await;
+    assert!(matches!(error, ForwardError::Protocol(_)), "cut short: {error}");
+}
+
+#[tokio::test]
+async fn an_answer_to_another_request_is_not_believed() {
+    let error = answered_with(|request| {
+        let mut response = reply(request);
+        response.id.0[0] ^= 1;
+        bytes_of(response.into())
+    })
+    .await;
+    assert!(matches!(error, ForwardError::Protocol(_)), "{error}");
+    let error = answered_with(|request| {
+        let mut response = reply(request);
+        response.checkpoint = glia_protocol::ContentHash::of(b"a cheaper model");
+        bytes_of(response.into())
+    })
+    .await;
+    assert!(matches!(error, ForwardError::Protocol(_)), "{error}");
+    let error = answered_with(|request| bytes_of(request.into())).await;
+    assert!(matches!(error, ForwardError::Protocol(_)), "{error}");
+}
+
+#[tokio::test]
+async fn identities_prove_themselves_to_bare_tls_too() {
+    // The other direction of trust: what bare TLS sees of our endpoint is our peer id.
+    let identity = Identity::generate().unwrap();
+    let mut named = config();
+    named.identity = identity.clone();
+    let network = start(named).await;
+    let (_endpoint, connection) = connect(&network).await;
+    let certificates =
+        connection.peer_identity().unwrap().downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
+    let peer = libp2p_tls::certificate::parse(&certificates[0]).unwrap().peer_id();
+    assert_eq!(peer.to_string(), identity.peer_id().to_string());
+    network.stop().await;
+}

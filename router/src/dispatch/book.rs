@@ -1,0 +1,301 @@
+//! What is remembered of each expert's behaviour: latencies, failures, bans, and the budget for extra calls.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::expert::ExpertKey;
+
+/// First ban; each further one without a success between is twice as long.
+const BAN: Duration = Duration::from_secs(15);
+/// Longest ban.
+const BAN_MAX: Duration = Duration::from_secs(600);
+/// Longest pause after a "busy".
+const BUSY_MAX: Duration = Duration::from_secs(2);
+/// Latencies remembered per expert.
+const SAMPLES: usize = 128;
+/// Latencies from which on p95 means something.
+const ENOUGH: usize = 16;
+/// Hedge time of an expert that is not known yet.
+const UNKNOWN_HEDGE: Duration = Duration::from_millis(250);
+/// An expert is never hedged sooner: a scheduler's hiccup is not slowness.
+const SHORTEST_HEDGE: Duration = Duration::from_millis(20);
+/// Calls cut off as slow, one after the other, that ban an expert.
+const SLOW_STRIKES: u32 = 3;
+/// Strikes closer together than this count as one.
+const STRIKE_SPACING: Duration = Duration::from_millis(250);
+/// A wait shorter than this (or twice its p95) is no fair chance, and its end no slowness.
+const FAIR_WAIT: Duration = Duration::from_millis(500);
+/// Extra calls that may be saved up.
+const HEDGE_BURST: f64 = 20.0;
+
+/// Whose fault a failed call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody's: it was not needed any more.
+    None,
+    /// The expert is full and said when to come again.
+    Busy(Duration),
+    /// It did not answer within this time.
+    Slow(Duration),
+    /// It failed, closed, or answered nonsense.
+    Fault,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    calls: u64,
+    failures: u64,
+    latencies: VecDeque<f32>,
+    p50: f32,
+    p95: f32,
+    slow: u32,
+    struck: Option<Instant>,
+    bans: u32,
+    banned_until: Option<Instant>,
+    busy_until: Option<Instant>,
+}
+
+/// Figures of one expert.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// Calls made.
+    pub calls: u64,
+    /// Calls that failed by its fault.
+    pub failures: u64,
+    /// Median latency, milliseconds; 0 before the first answer.
+    pub p50_ms: f32,
+    /// 95th percentile, milliseconds.
+    pub p95_ms: f32,
+    /// Whether it is banned now.
+    pub banned: bool,
+}
+
+/// The book of one subnet. Its lock is held for a few instructions at a time and never across an await.
+#[derive(Debug)]
+pub struct Book {
+    inner: Mutex<Inner>,
+    share: f64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    records: HashMap<ExpertKey, Record>,
+    hedges: f64,
+    bans: u64,
+    hedges_taken: u64,
+}
+
+impl Book {
+    /// An empty book that allows `share` of all calls to be hedges.
+    #[must_use]
+    pub fn new(share: f64) -> Self {
+        let inner = Inner { records: HashMap::new(), hedges: HEDGE_BURST, bans: 0, hedges_taken: 0 };
+        Self { inner: Mutex::new(inner), share }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A call is made.
+    pub fn called(&self, key: &ExpertKey) {
+        self.with(|inner| {
+            inner.hedges = (inner.hedges + self.share).min(HEDGE_BURST);
+            inner.records.entry(*key).or_default().calls += 1;
+        });
+    }
+
+    /// It answered properly.
+    pub fn answered(&self, key: &ExpertKey, took: Duration) {
+        self.with(|inner| {
+            let record = inner.records.entry(*key).or_default();
+            record.slow = 0;
+            record.bans = 0;
+            record.banned_until = None;
+            if record.latencies.len() == SAMPLES {
+                record.latencies.pop_front();
+            }
+            record.latencies.push_back(took.as_secs_f32() * 1e3);
+            let mut sorted: Vec<f32> = record.latencies.iter().copied().collect();
+            sorted.sort_by(f32::total_cmp);
+            record.p50 = sorted[sorted.len() / 2];
+            record.p95 = sorted[(sorted.len() * 95 / 100).min(sorted.len() - 1)];
+        });
+    }
+
+    /// It did not.
+    pub fn failed(&self, key: &ExpertKey, blame: Blame, now: Instant) {
+        self.with(|inner| {
+            let record = inner.records.entry(*key).or_default();
+            match blame {
+                Blame::None => return,
+                Blame::Busy(retry) => {
+                    record.busy_until = Some(now + retry.min(BUSY_MAX));
+                    return;
+                }
+                Blame::Slow(waited) => {
+                    let p95 = Duration::from_secs_f32(record.p95 / 1e3);
+                    if waited < FAIR_WAIT && (p95.is_zero() || waited < 2 * p95) {
+                        return;
+                    }
+                    // Many calls caught in one hiccup are one strike.
+                    if record.slow > 0 && record.struck.is_some_and(|at| now.duration_since(at) < STRIKE_SPACING) {
+                        return;
+                    }
+                    record.struck = Some(now);
+                    record.failures += 1;
+                    record.slow += 1;
+                    if record.slow < SLOW_STRIKES && waited < 3 * FAIR_WAIT {
+                        return;
+                    }
+                }
+                Blame::Fault => record.failures += 1,
+            }
+            // Calls that were open when the ban began fail with it, not on top of it.
+            if record.banned_until.is_some_and(|until| until > now) {
+                return;
+            }
+            let ban = BAN.saturating_mul(1 << record.bans.min(10)).min(BAN_MAX);
+            record.bans = record.bans.saturating_add(1);
+            record.slow = 0;
+            record.banned_until = Some(now + ban);
+            inner.bans += 1;
+            tracing::info!(expert = %key, seconds = ban.as_secs(), "expert banned");
+        });
+    }
+
+    /// Whether requests keep away from it at `now` (banned or busy), even when nobody else is there.
+    #[must_use]
+    pub fn is_banned(&self, key: &ExpertKey, now: Instant) -> bool {
+        self.with(|inner| {
+            inner.records.get(key).is_some_and(|r| {
+                r.banned_until.is_some_and(|until| until > now) || r.busy_until.is_some_and(|until| until > now)
+            })
+        })
+    }
+
+    /// After how long a call of it may be hedged: its p95.
+    #[must_use]
+    pub fn hedge_after(&self, key: &ExpertKey) -> Duration {
+        self.with(|inner| {
+            let known = inner.records.get(key).filter(|r| r.latencies.len() >= ENOUGH);
+            let after = known.map_or(UNKNOWN_HEDGE, |r| Duration::from_secs_f32(r.p95 / 1e3));
+            after.max(SHORTEST_HEDGE)
+        })
+    }
+
+    /// Takes one extra call from the budget, if it has one.
+    pub fn take_hedge(&self) -> bool {
+        self.with(|inner| {
+            let granted = inner.hedges >= 1.0;
+            if granted {
+                inner.hedges -= 1.0;
+                inner.hedges_taken += 1;
+            }
+            granted
+        })
+    }
+
+    /// Figures of an expert at `now`.
+    #[must_use]
+    pub fn figures(&self, key: &ExpertKey, now: Instant) -> Figures {
+        self.with(|inner| {
+            inner.records.get(key).map_or_else(Figures::default, |r| Figures {
+                calls: r.calls,
+                failures: r.failures,
+                p50_ms: r.p50,
+                p95_ms: r.p95,
+                banned: r.banned_until.is_some_and(|until| until > now),
+            })
+        })
+    }
+
+    /// Bans and hedges since the start.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        self.with(|inner| (inner.bans, inner.hedges_taken))
+    }
+
+    /// Forgets experts whose ban is over and that `keep` does not name.
+    pub fn forget(&self, now: Instant, keep: impl Fn(&ExpertKey) -> bool) {
+        self.with(|inner| {
+            inner.records.retain(|key, r| keep(key) || r.banned_until.is_some_and(|until| until > now));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glia_protocol::{ContentHash, PeerId};
+
+    use super::*;
+
+    const KEY: ExpertKey = ExpertKey { peer: PeerId([1; 32]), checkpoint: ContentHash([2; 32]) };
+
+    #[test]
+    fn bans_double_up_to_ten_minutes_and_a_success_forgives() {
+        let book = Book::new(0.05);
+        let mut now = Instant::now();
+        let mut lengths = Vec::new();
+        for _ in 0..8 {
+            book.failed(&KEY, Blame::Fault, now);
+            let start = now;
+            while book.is_banned(&KEY, now) {
+                now += Duration::from_secs(1);
+            }
+            lengths.push((now - start).as_secs());
+        }
+        assert_eq!(lengths, [15, 30, 60, 120, 240, 480, 600, 600]);
+        book.answered(&KEY, Duration::from_millis(5));
+        book.failed(&KEY, Blame::Fault, now);
+        assert!(book.is_banned(&KEY, now));
+        assert!(!book.is_banned(&KEY, now + BAN));
+    }
+
+    #[test]
+    fn an_impatient_caller_cannot_ban_an_expert() {
+        let book = Book::new(0.05);
+        let now = Instant::now();
+        for i in 0..100 {
+            book.failed(&KEY, Blame::Slow(Duration::from_millis(1)), now + Duration::from_secs(i));
+        }
+        assert!(!book.is_banned(&KEY, now + Duration::from_secs(100)));
+        book.failed(&KEY, Blame::Slow(Duration::from_secs(2)), now);
+        assert!(book.is_banned(&KEY, now));
+    }
+
+    #[test]
+    fn many_calls_caught_in_one_hiccup_are_one_strike() {
+        let book = Book::new(0.05);
+        let now = Instant::now();
+        (0..50).for_each(|_| book.failed(&KEY, Blame::Slow(Duration::from_millis(600)), now));
+        assert!(!book.is_banned(&KEY, now));
+        let later = |n: u64| now + Duration::from_millis(300 * n);
+        (1..3).for_each(|n| book.failed(&KEY, Blame::Slow(Duration::from_millis(600)), later(n)));
+        assert!(book.is_banned(&KEY, later(3)));
+    }
+
+    #[test]
+    fn a_busy_expert_is_left_alone_for_a_moment_without_a_ban() {
+        let book = Book::new(0.05);
+        let now = Instant::now();
+        book.failed(&KEY, Blame::Busy(Duration::from_secs(3600)), now);
+        assert!(book.is_banned(&KEY, now));
+        assert!(!book.figures(&KEY, now).banned);
+        assert!(!book.is_banned(&KEY, now + BUSY_MAX));
+    }
+
+    #[test]
+    fn hedges_are_a_small_share_of_calls() {
+        let book = Book::new(0.05);
+        let mut hedges = 0;
+        for _ in 0..1000 {
+            book.called(&KEY);
+            hedges += usize::from(book.take_hedge());
+        }
+        assert!((50..=71).contains(&hedges), "{hedges}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The fitted gate: an immutable value that requests read and the calibrator replaces.
+
+use std::collections::HashMap;
+
+use glia_protocol::descriptor::Centroid;
+
+use super::prior::prior_logit;
+use super::trust::Trust;
+use crate::expert::ExpertKey;
+
+/// What the gate knows of one expert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpertGate {
+    /// Trust from probes.
+    pub trust: Trust,
+    /// Exponent β on its probabilities: below 1 for an over-confident expert.
+    pub sharpness: f32,
+    /// Learned constant.
+    pub bias: f32,
+    /// Learned slope over φ; empty until fitted.
+    pub slope: Vec<f32>,
+    /// Whether it answered enough probes to be no newcomer.
+    pub proven: bool,
+    /// Whether every probe it was to answer is in this fit.
+    pub calibrated: bool,
+}
+
+impl Default for ExpertGate {
+    fn default() -> Self {
+        Self {
+            trust: Trust::default(),
+            sharpness: 1.0,
+            bias: 0.0,
+            slope: Vec::new(),
+            proven: false,
+            calibrated: false,
+        }
+    }
+}
+
+impl ExpertGate {
+    /// Whether only exploration may call it.
+    #[must_use]
+    pub fn is_shut_out(&self) -> bool {
+        self.proven && self.trust.is_shut_out()
+    }
+}
+
+/// How well the fitted gate did on the answers it was fitted on (an optimistic figure, for people).
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
+pub struct FitReport {
+    /// Labelled items.
+    pub items: usize,
+    /// Experts in the fit.
+    pub experts: usize,
+    /// Mean −ln p(y) of the pool.
+    pub log_loss: f32,
+    /// Share of right first choices of the pool.
+    pub accuracy: f32,
+}
+
+/// The gate of one subnet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateModel {
+    /// T of the prior.
+    pub prior_temperature: f32,
+    /// How much a claim counts, learned; 1 before the first fit.
+    pub prior_scale: f32,
+    /// Exponent on the pooled probabilities: above 1, for a linear pool is under-confident.
+    pub pool_sharpness: f32,
+    /// What is known of each expert.
+    pub experts: HashMap<ExpertKey, ExpertGate>,
+    /// Figures of the fit.
+    pub report: FitReport,
+}
+
+impl GateModel {
+    /// A gate that knows nobody.
+    #[must_use]
+    pub fn new(prior_temperature: f32) -> Self {
+        Self {
+            prior_temperature,
+            prior_scale: 1.0,
+            pool_sharpness: 1.0,
+            experts: HashMap::new(),
+            report: FitReport::default(),
+        }
+    }
+
+    /// Logit of an expert for an input: prior, trust, learned correction.
+    #[must_use]
+    pub fn logit(&self, known: Option<&ExpertGate>, centroids: &[Centroid], features: &[f32]) -> f32 {
+        let prior = self.prior_scale * prior_logit(centroids, features, self.prior_temperature);
+        known.map_or(prior, |known| prior + known.trust.value + correction(known.bias, &known.slope, features))
+    }
+}
+
+/// b + v·φ.
+fn correction(bias: f32, slope: &[f32], features: &[f32]) -> f32 {
+    bias + slope.iter().zip(features).map(|(v, x)| v * x).sum::<f32>()
+}

@@ -1,0 +1,212 @@
+//! From logits to members, standbys and weights.
+
+use glia_protocol::{ContentHash, Hotkey};
+use rand::Rng;
+
+use super::softmax;
+
+/// Largest share of the weight an unproven expert gets beside proven ones.
+const NEWCOMER_WEIGHT: f32 = 0.25;
+
+/// One expert that could be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its operator; one slot per operator and input.
+    pub hotkey: Hotkey,
+    /// Its parameters; one slot per checkpoint and input.
+    pub checkpoint: ContentHash,
+    /// Whether it answered enough probes.
+    pub proven: bool,
+    /// Whether only exploration may call it.
+    pub shut_out: bool,
+}
+
+/// Everybody who could be chosen for the inputs of one request.
+#[derive(Debug, Clone, Default)]
+pub struct Bench {
+    /// In directory order.
+    pub slots: Vec<Slot>,
+}
+
+/// Who is asked for one input. Indices into the bench.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Selection {
+    /// Asked at once, best first.
+    pub members: Vec<usize>,
+    /// Asked when a member fails or is slow, best first.
+    pub standbys: Vec<usize>,
+    /// Chance with which each expert of the bench was asked at once, given its logits (for inverse propensity).
+    pub propensity: Vec<(usize, f32)>,
+}
+
+/// Chooses at most `k` members and `standbys` more for one input with one logit per slot.
+///
+/// At most one per operator and per checkpoint; at most one newcomer while proven experts fill the other slots; those
+/// shut out only by exploration, which with chance `explore` gives the last slot to anybody not chosen.
+pub fn select<R: Rng + ?Sized>(
+    bench: &Bench,
+    logits: &[f32],
+    k: usize,
+    standbys: usize,
+    explore: Option<(f64, &mut R)>,
+) -> Selection {
+    let mut order: Vec<usize> = (0..bench.slots.len().min(logits.len())).collect();
+    // Ties are broken by place, so the choice depends on nothing but its arguments.
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+
+    let mut chosen: Vec<usize> = Vec::with_capacity(k + standbys);
+    let clashes = |chosen: &[usize], i: usize| {
+        let slot = &bench.slots[i];
+        chosen.iter().any(|&c| bench.slots[c].hotkey == slot.hotkey || bench.slots[c].checkpoint == slot.checkpoint)
+    };
+    let mut newcomers = 0;
+    for &i in &order {
+        let slot = &bench.slots[i];
+        if chosen.len() == k + standbys {
+            break;
+        }
+        if slot.shut_out || clashes(&chosen, i) || (!slot.proven && newcomers == 1) {
+            continue;
+        }
+        newcomers += usize::from(!slot.proven);
+        chosen.push(i);
+    }
+    // Not enough proven experts: newcomers are better than an empty slot.
+    for &i in &order {
+        if chosen.len() == k + standbys {
+            break;
+        }
+        if !bench.slots[i].shut_out && !chosen.contains(&i) && !clashes(&chosen, i) {
+            chosen.push(i);
+        }
+    }
+    let mut members = chosen;
+    let mut reserve = members.split_off(members.len().min(k));
+
+    let mut propensity: Vec<(usize, f32)> = members.iter().map(|&i| (i, 1.0)).collect();
+    if let Some((chance, rng)) = explore {
+        let kept = members.len().saturating_sub(usize::from(members.len() == k));
+        let others: Vec<usize> =
+            order.iter().copied().filter(|i| !members.contains(i) && !clashes(&members[..kept], *i)).collect();
+        if !others.is_empty() && chance > 0.0 {
+            let explores = rng.random_bool(chance.clamp(0.0, 1.0));
+            let lucky = others[rng.random_range(0..others.len())];
+            if explores {
+                propensity.truncate(kept);
+                propensity.push((lucky, (chance / others.len() as f64) as f32));
+                reserve.retain(|&i| i != lucky);
+                // The displaced member is the best standby.
+                reserve.splice(0..0, members.drain(kept..));
+                reserve.truncate(standbys);
+                members.push(lucky);
+            } else if let Some(last) = propensity.get_mut(kept) {
+                last.1 = (1.0 - chance) as f32;
+            }
+        }
+    }
+    Selection { members, standbys: reserve, propensity }
+}
+
+/// Weights of the experts that answered: softmax of their logits, with a ceiling on newcomers beside proven experts.
+#[must_use]
+pub fn weigh(logits: &[f32], proven: &[bool]) -> Vec<f32> {
+    let mut weights = logits.to_vec();
+    softmax(&mut weights);
+    let capped = |i: usize| !proven.get(i).copied().unwrap_or(false);
+    let trusted: f32 = (0..weights.len()).filter(|&i| !capped(i)).map(|i| weights[i]).sum();
+    let newcomers = 1.0 - trusted;
+    if !(0..weights.len()).any(|i| !capped(i)) || newcomers <= NEWCOMER_WEIGHT {
+        return weights;
+    }
+    let proven_count = (0..weights.len()).filter(|&i| !capped(i)).count() as f32;
+    for (i, weight) in weights.iter_mut().enumerate() {
+        *weight = if capped(i) {
+            *weight / newcomers * NEWCOMER_WEIGHT
+        } else if trusted > 0.0 {
+            *weight / trusted * (1.0 - NEWCOMER_WEIGHT)
+        } else {
+            (1.0 - NEWCOMER_WEIGHT) / proven_count
+        };
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn slot(n: u8) -> Slot {
+        Slot { hotkey: Hotkey([n; 32]), checkpoint: ContentHash([n; 32]), proven: true, shut_out: false }
+    }
+
+    fn bench(slots: Vec<Slot>) -> Bench {
+        Bench { slots }
+    }
+
+    fn plain(bench: &Bench, logits: &[f32], k: usize, standbys: usize) -> Selection {
+        select::<ChaCha8Rng>(bench, logits, k, standbys, None)
+    }
+
+    #[test]
+    fn the_best_are_members_and_the_next_best_standbys() {
+        let bench = bench((0..5).map(slot).collect());
+        let selection = plain(&bench, &[0.0, 4.0, 1.0, 3.0, 2.0], 2, 2);
+        assert_eq!((selection.members, selection.standbys), (vec![1, 3], vec![4, 2]));
+    }
+
+    #[test]
+    fn one_operator_and_one_checkpoint_get_one_slot() {
+        let same_operator = Slot { hotkey: Hotkey([0; 32]), ..slot(1) };
+        let same_checkpoint = Slot { checkpoint: ContentHash([0; 32]), ..slot(2) };
+        let bench = bench(vec![slot(0), same_operator, same_checkpoint, slot(3)]);
+        assert_eq!(plain(&bench, &[4.0, 3.0, 2.0, 1.0], 4, 0).members, [0, 3]);
+    }
+
+    #[test]
+    fn newcomers_share_one_slot_unless_nobody_else_is_there() {
+        let new = |n| Slot { proven: false, ..slot(n) };
+        let mixed = bench(vec![new(0), new(1), slot(2), slot(3)]);
+        assert_eq!(plain(&mixed, &[4.0, 3.0, 2.0, 1.0], 3, 0).members, [0, 2, 3]);
+        let all_new = bench((0..4).map(new).collect());
+        assert_eq!(plain(&all_new, &[4.0, 3.0, 2.0, 1.0], 3, 0).members, [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_shut_out_are_called_by_exploration_only() {
+        let out = Slot { shut_out: true, ..slot(0) };
+        let bench = bench(vec![out, slot(1), slot(2)]);
+        assert_eq!(plain(&bench, &[9.0, 1.0, 0.0], 3, 0).members, [1, 2]);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let explored = select(&bench, &[9.0, 1.0, 0.0], 2, 1, Some((1.0, &mut rng)));
+        assert_eq!(explored.members, [1, 0]);
+        assert_eq!(explored.standbys, [2]);
+        assert_eq!(explored.propensity, [(1, 1.0), (0, 1.0)]);
+    }
+
+    #[test]
+    fn exploration_is_as_rare_as_its_propensity_says() {
+        let bench = bench((0..6).map(slot).collect());
+        let logits = [5.0, 4.0, 3.0, 2.0, 1.0, 0.0];
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut seen = 0;
+        for _ in 0..4000 {
+            let selection = select(&bench, &logits, 2, 0, Some((0.4, &mut rng)));
+            if let Some(&(_, p)) = selection.propensity.iter().find(|(i, _)| *i == 4) {
+                assert!((p - 0.1).abs() < 1e-6);
+                seen += 1;
+            }
+        }
+        assert!((300..500).contains(&seen), "{seen} of 4000");
+    }
+
+    #[test]
+    fn newcomers_beside_proven_experts_get_a_quarter_at_most() {
+        let weights = weigh(&[5.0, 0.0], &[false, true]);
+        assert!((weights[0] - 0.25).abs() < 1e-6 && (weights[1] - 0.75).abs() < 1e-6);
+        let alone = weigh(&[5.0, 0.0], &[false, false]);
+        assert!(alone[0] > 0.9);
+    }
+}

@@ -1,0 +1,240 @@
+//! The way of a request through the router, on one screen: directory, gate, dispatch, aggregate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use glia_protocol::RequestId;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::time::Instant;
+
+use crate::aggregate::{linear_pool, sharpen};
+use crate::dispatch::inputs::Inputs;
+use crate::dispatch::{Answer, Call, ItemPlan, Job, Outcome, dispatch};
+use crate::expert::Listed;
+use crate::gate::{Bench, GateModel, Selection, Slot, select, weigh};
+use crate::subnet::Subnet;
+
+/// A question to the mesh.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    /// The items.
+    pub inputs: Inputs,
+    /// Experts per item, 1 to 8.
+    pub k: usize,
+    /// Time for all of it.
+    pub deadline: Duration,
+    /// Chance that an item's last slot goes to a random expert, and the seed of that chance.
+    pub explore: Option<(f64, u64)>,
+}
+
+/// One expert's part in one answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Index into [`Routed::experts`].
+    pub expert: usize,
+    /// Index into [`Routed::calls`].
+    pub call: usize,
+    /// Its share of the pool.
+    pub weight: f32,
+    /// Its calibrated probabilities.
+    pub row: Vec<f32>,
+    /// Chance with which it had been asked; 1 for a standby.
+    pub propensity: f32,
+}
+
+/// The answer to one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutedItem {
+    /// Probabilities of the collective.
+    pub probabilities: Vec<f32>,
+    /// Who it is made of, heaviest first.
+    pub members: Vec<Member>,
+}
+
+/// The answer to an inquiry.
+#[derive(Debug)]
+pub struct Routed {
+    /// Names it in all calls.
+    pub id: RequestId,
+    /// One answer per item.
+    pub items: Vec<RoutedItem>,
+    /// Everybody who could have been asked.
+    pub experts: Vec<Arc<Listed>>,
+    /// Every call made.
+    pub calls: Vec<Call>,
+    /// Time of gate and selection.
+    pub routing: Duration,
+    /// Time of calling experts.
+    pub calling: Duration,
+    /// Time of pooling.
+    pub pooling: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferError {
+    /// Nobody can be asked.
+    #[error("no expert can be asked now: {0}")]
+    NoExperts(String),
+    /// Too few answered.
+    #[error("item {item} has {answered} of at least {k_min} answers; {}", .reasons.join("; "))]
+    TooFew {
+        /// The item.
+        item: usize,
+        /// Answers it has.
+        answered: usize,
+        /// Answers it needs.
+        k_min: usize,
+        /// A sentence per failed call.
+        reasons: Vec<String>,
+        /// Whether time ran out.
+        late: bool,
+    },
+}
+
+/// Answers an inquiry.
+///
+/// # Cancel safety
+/// Dropping the future cancels every open call.
+pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<Routed, InferError> {
+    let start = Instant::now();
+    let experts = subnet.callable(start);
+    if experts.is_empty() {
+        return Err(InferError::NoExperts(why_nobody(subnet)));
+    }
+    let gate = subnet.gate();
+    let (plan, chosen) = route(subnet, &gate, &experts, inquiry);
+    let routed = Instant::now();
+
+    let job = Job {
+        subnet: &subnet.view.name,
+        schema: &subnet.view.schema,
+        experts: &experts,
+        inputs: &inquiry.inputs,
+        plan: &plan,
+        deadline: inquiry.deadline.saturating_sub(routed - start),
+        k_min: subnet.policy.k_min,
+        id,
+    };
+    let outcome = dispatch(&job, subnet.transport.as_ref(), &subnet.book).await;
+    let called = Instant::now();
+
+    let items = aggregate(subnet, &gate, &experts, &chosen, &outcome, called - start >= inquiry.deadline)?;
+    Ok(Routed {
+        id,
+        items,
+        calls: outcome.calls,
+        experts,
+        routing: routed - start,
+        calling: called - routed,
+        pooling: called.elapsed(),
+    })
+}
+
+/// What the gate decided for one item.
+struct Chosen {
+    logits: Vec<f32>,
+    selection: Selection,
+}
+
+/// Gate: a logit per expert and item, members and standbys per item.
+fn route(
+    subnet: &Subnet,
+    gate: &GateModel,
+    experts: &[Arc<Listed>],
+    inquiry: &Inquiry,
+) -> (Vec<ItemPlan>, Vec<Chosen>) {
+    let known: Vec<_> = experts.iter().map(|listed| gate.experts.get(&listed.key)).collect();
+    let slots = experts.iter().zip(&known).map(|(listed, known)| Slot {
+        hotkey: listed.hotkey(),
+        checkpoint: listed.key.checkpoint,
+        proven: known.is_some_and(|gate| gate.proven),
+        shut_out: known.is_some_and(|gate| gate.is_shut_out()),
+    });
+    let bench = Bench { slots: slots.collect() };
+    let mut rng = inquiry.explore.map(|(chance, seed)| (chance, ChaCha8Rng::seed_from_u64(seed)));
+    let chosen: Vec<Chosen> = (0..inquiry.inputs.len())
+        .map(|item| {
+            let values = inquiry.inputs.values(&subnet.view.schema, item);
+            // The subnet's sizes were checked at start, so φ takes every item.
+            let features = subnet.view.feature_map.apply(&values).unwrap_or_default();
+            let logit = |(listed, known): (&Arc<Listed>, &Option<&_>)| {
+                gate.logit(*known, &listed.descriptor.centroids, &features)
+            };
+            let logits: Vec<f32> = experts.iter().zip(&known).map(logit).collect();
+            let chance = rng.as_mut().map(|(chance, rng)| (*chance, rng));
+            let selection = select(&bench, &logits, inquiry.k, subnet.policy.standbys, chance);
+            Chosen { logits, selection }
+        })
+        .collect();
+    let plan = chosen.iter().map(|chosen| ItemPlan {
+        members: chosen.selection.members.clone(),
+        standbys: chosen.selection.standbys.clone(),
+    });
+    (plan.collect(), chosen)
+}
+
+/// Aggregate: the pool of those who answered, per item.
+fn aggregate(
+    subnet: &Subnet,
+    gate: &GateModel,
+    experts: &[Arc<Listed>],
+    chosen: &[Chosen],
+    outcome: &Outcome,
+    late: bool,
+) -> Result<Vec<RoutedItem>, InferError> {
+    let k_min = subnet.policy.k_min;
+    let pool = |(item, (answers, chosen)): (usize, (&Vec<Answer>, &Chosen))| {
+        let mut reasons = outcome.reasons(item, experts);
+        if answers.len() < k_min {
+            if reasons.is_empty() {
+                reasons.push("every expert that fits this input is shut out by its probes".to_owned());
+            }
+            return Err(InferError::TooFew { item, answered: answers.len(), k_min, reasons, late });
+        }
+        Ok(pool_item(subnet, gate, experts, chosen, answers))
+    };
+    outcome.answers.iter().zip(chosen).enumerate().map(pool).collect()
+}
+
+fn pool_item(
+    subnet: &Subnet,
+    gate: &GateModel,
+    experts: &[Arc<Listed>],
+    chosen: &Chosen,
+    answers: &[Answer],
+) -> RoutedItem {
+    let known = |expert: usize| gate.experts.get(&experts[expert].key);
+    let logits: Vec<f32> = answers.iter().map(|answer| chosen.logits[answer.expert]).collect();
+    let proven: Vec<bool> = answers.iter().map(|answer| known(answer.expert).is_some_and(|g| g.proven)).collect();
+    let weights = weigh(&logits, &proven);
+    let asked = |expert: usize| chosen.selection.propensity.iter().find(|(i, _)| *i == expert).map_or(1.0, |(_, p)| *p);
+    let members = answers.iter().zip(&weights).map(|(answer, &weight)| Member {
+        expert: answer.expert,
+        call: answer.call,
+        weight,
+        row: sharpen(&answer.row, known(answer.expert).map_or(1.0, |g| g.sharpness)),
+        propensity: asked(answer.expert),
+    });
+    let mut members: Vec<Member> = members.collect();
+    members.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.expert.cmp(&b.expert)));
+    let weights: Vec<f32> = members.iter().map(|m| m.weight).collect();
+    let rows: Vec<&[f32]> = members.iter().map(|m| m.row.as_slice()).collect();
+    let pool = linear_pool(&weights, &rows, subnet.view.schema.classes().len());
+    RoutedItem { probabilities: sharpen(&pool, gate.pool_sharpness), members }
+}
+
+/// Why nobody can be asked, in words for people.
+fn why_nobody(subnet: &Subnet) -> String {
+    let snapshot = subnet.snapshot();
+    if snapshot.experts.is_empty() {
+        return "none has been found in the DHT yet".to_owned();
+    }
+    let candidates = snapshot.experts.iter().filter(|e| e.candidate).count();
+    let without_uid = snapshot.experts.iter().filter(|e| e.uid.is_none()).count();
+    format!(
+        "{} are known, {without_uid} of them without a uid, {candidates} alive and eligible, all of those banned",
+        snapshot.experts.len()
+    )
+}

@@ -1,0 +1,306 @@
+//! Follows the chain for one subnet: keeps uids fresh, and says once per epoch, shortly before it, what experts are worth.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glia_chain_client::{Metagraph, SubmitError};
+use glia_protocol::Hotkey;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Hotkey58, Row};
+use super::weights::to_row;
+use crate::chain::ChainPort;
+use crate::directory::Neurons;
+use crate::expert::Presence;
+use crate::subnet::Subnet;
+
+/// Labelled items without which an epoch is not closed.
+const MIN_ITEMS: u64 = 64;
+/// Between two reads of all neurons, unless an epoch passed.
+const NEURONS_EVERY: Duration = Duration::from_secs(2);
+/// Shortest and longest pause between two looks at the chain.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(6));
+/// Attempts per epoch after errors that may pass.
+const ATTEMPTS: u32 = 3;
+/// A Subtensor error that means: not before the next epoch.
+const NO_PERMIT: &str = "NeuronNoValidatorPermit";
+const TOO_FAST: &str = "SettingWeightsTooFast";
+
+/// What became of an attempt to set weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// The row is on chain.
+    Set,
+    /// Not in this epoch, and why.
+    NotThisEpoch(String),
+    /// It may work in a moment.
+    Again(String),
+}
+
+/// Follows the chain until `stop`.
+pub async fn run(
+    subnet: Arc<Subnet>,
+    chain: Arc<dyn ChainPort>,
+    neurons: watch::Sender<Arc<Neurons>>,
+    stop: CancellationToken,
+) {
+    let mut keeper = Keeper::new(subnet, chain, neurons);
+    loop {
+        let pause = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            pause = keeper.look() => pause,
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// The state of following one subnet.
+pub struct Keeper {
+    subnet: Arc<Subnet>,
+    chain: Arc<dyn ChainPort>,
+    neurons: watch::Sender<Arc<Neurons>>,
+    read_at: Option<Instant>,
+    /// Best block and when it was first seen.
+    block: Option<(u64, Instant)>,
+    block_time: Duration,
+    /// Epoch that is dealt with.
+    done: Option<u64>,
+    attempts: u32,
+    reachable: bool,
+}
+
+impl Keeper {
+    /// A keeper that has not looked yet.
+    #[must_use]
+    pub fn new(subnet: Arc<Subnet>, chain: Arc<dyn ChainPort>, neurons: watch::Sender<Arc<Neurons>>) -> Self {
+        Self {
+            subnet,
+            chain,
+            neurons,
+            read_at: None,
+            block: None,
+            block_time: Duration::from_secs(1),
+            done: None,
+            attempts: 0,
+            reachable: true,
+        }
+    }
+
+    /// One look at the chain; sets weights when an epoch is near. Returns how long to wait before the next look.
+    pub async fn look(&mut self) -> Duration {
+        let netuid = self.subnet.view.netuid;
+        let (block, next) = match self.chain.schedule(netuid).await {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                if std::mem::replace(&mut self.reachable, false) {
+                    tracing::warn!(%error, "the chain cannot be read; uids stay as they are");
+                }
+                return PAUSE.1.min(Duration::from_secs(2));
+            }
+        };
+        if !std::mem::replace(&mut self.reachable, true) {
+            tracing::info!(block, "the chain can be read again");
+        }
+        self.clock(block);
+        self.look_at_directory();
+        if self.read_at.is_none_or(|at| at.elapsed() >= NEURONS_EVERY.max(self.block_time)) {
+            self.read_neurons().await;
+        }
+        if let Some(next) = next
+            && self.done != Some(next)
+        {
+            if next.saturating_sub(block) <= self.lead(next) {
+                self.attempt(next).await;
+            }
+        }
+        (self.block_time / 2).clamp(PAUSE.0, PAUSE.1)
+    }
+
+    /// Learns how long a block takes.
+    fn clock(&mut self, block: u64) {
+        let now = Instant::now();
+        match self.block {
+            Some((seen, at)) if block > seen => {
+                let each = (now - at) / u32::try_from(block - seen).unwrap_or(u32::MAX);
+                self.block_time = (self.block_time + each) / 2;
+                self.block = Some((block, now));
+            }
+            Some(_) => {}
+            None => self.block = Some((block, now)),
+        }
+    }
+
+    /// Blocks before an epoch at which weights are set: a fifth of a tempo, 2 to 20.
+    fn lead(&self, next: u64) -> u64 {
+        let last = self.neurons.borrow().last_epoch;
+        (next.saturating_sub(last) / 5).clamp(2, 20)
+    }
+
+    fn look_at_directory(&self) {
+        let snapshot = self.subnet.snapshot();
+        let here = snapshot.experts.iter().filter(|listed| listed.presence == Presence::Here);
+        let mut present: HashMap<Hotkey, _> = HashMap::new();
+        for listed in here {
+            present.entry(listed.hotkey()).or_insert_with(|| Arc::clone(listed));
+        }
+        self.subnet.tally.with(|tally| {
+            tally.look(present.iter().map(|(hotkey, l)| (*hotkey, l.descriptor.name.as_str(), l.key.checkpoint)));
+        });
+    }
+
+    async fn read_neurons(&mut self) -> Option<Metagraph> {
+        match self.chain.metagraph(self.subnet.view.netuid).await {
+            Ok(metagraph) => {
+                self.read_at = Some(Instant::now());
+                let uids = metagraph.neurons.iter().map(|n| (Hotkey(n.hotkey.0), n.uid)).collect();
+                let neurons = Neurons { block: metagraph.block, last_epoch: metagraph.last_epoch_block, uids };
+                self.neurons.send_replace(Arc::new(neurons));
+                Some(metagraph)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the neurons could not be read");
+                None
+            }
+        }
+    }
+
+    async fn attempt(&mut self, epoch: u64) {
+        let name = self.subnet.view.name.clone();
+        let result = self.set_weights(epoch).await;
+        match result {
+            Attempt::Set => {
+                self.subnet.metrics.weights(&name, "set");
+                (self.done, self.attempts) = (Some(epoch), 0);
+            }
+            Attempt::NotThisEpoch(why) => {
+                self.subnet.metrics.weights(&name, "not_this_epoch");
+                tracing::info!(subnet = %name, epoch, "no weights in this epoch: {why}");
+                (self.done, self.attempts) = (Some(epoch), 0);
+            }
+            Attempt::Again(why) => {
+                self.attempts += 1;
+                self.subnet.metrics.weights(&name, "failed");
+                tracing::warn!(subnet = %name, epoch, attempt = self.attempts, "weights not set: {why}");
+                if self.attempts >= ATTEMPTS {
+                    (self.done, self.attempts) = (Some(epoch), 0);
+                }
+            }
+        }
+    }
+
+    /// Closes the epoch in the ledger and sends the row that follows from it.
+    pub async fn set_weights(&mut self, epoch: u64) -> Attempt {
+        let (netuid, hotkey) = (self.subnet.view.netuid, self.chain.hotkey());
+        let settings = match self.chain.hyperparameters(netuid).await {
+            Ok(settings) => settings,
+            Err(error) => return Attempt::Again(error.to_string()),
+        };
+        // Read anew: a uid may have changed hands since the last look.
+        let Some(metagraph) = self.read_neurons().await else {
+            return Attempt::Again("the neurons could not be read".to_owned());
+        };
+        if let Some(tally) = self.subnet.tally.take(MIN_ITEMS) {
+            self.subnet.ledger().close_epoch(&tally, self.subnet.policy.ema);
+            self.save().await;
+        }
+        let Some(me) = metagraph.neurons.iter().find(|n| n.hotkey.0 == hotkey.0) else {
+            return Attempt::NotThisEpoch(format!("hotkey {hotkey} is not registered in subnet {netuid}"));
+        };
+        if settings.commit_reveal_enabled {
+            return Attempt::NotThisEpoch("the subnet wants weights committed and revealed".to_owned());
+        }
+        let version_key = self.subnet.policy.weights_version;
+        if settings.weights_version_key > version_key {
+            let wanted = settings.weights_version_key;
+            return Attempt::NotThisEpoch(format!("the subnet wants weights of version {wanted}, this is {version_key}"));
+        }
+        let sent_before = self.subnet.ledger().last_row().is_some();
+        let since = metagraph.block.saturating_add(1).saturating_sub(me.last_update);
+        if sent_before && since < settings.weights_rate_limit {
+            return Attempt::Again(format!(
+                "only {since} blocks since the last weights, {} are asked for",
+                settings.weights_rate_limit
+            ));
+        }
+        let uids: Vec<u16> = metagraph.neurons.iter().map(|n| n.uid).filter(|uid| *uid != me.uid).collect();
+        let owner = |uid: u16| metagraph.neurons.iter().find(|n| n.uid == uid).map(|n| Hotkey(n.hotkey.0));
+        let (row, lines) = {
+            let ledger = self.subnet.ledger();
+            let worth: Vec<(u16, f64)> = (metagraph.neurons.iter().filter(|n| n.uid != me.uid))
+                .filter_map(|n| Some((n.uid, ledger.standing(&Hotkey(n.hotkey.0))?.worth())))
+                .collect();
+            let row = to_row(&worth, settings.min_allowed_weights, &uids);
+            let lines = ledger.explain(&row, owner);
+            (row, lines)
+        };
+        if row.is_empty() {
+            return Attempt::NotThisEpoch("nobody has been found useful yet".to_owned());
+        }
+        let (block, extrinsic) = match self.chain.set_weights(netuid, row.clone(), version_key).await {
+            Ok(receipt) => {
+                let hash: String = receipt.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                (receipt.block_number, format!("0x{hash}"))
+            }
+            Err(error) if says(&error, NO_PERMIT) => {
+                return Attempt::NotThisEpoch(
+                    "this hotkey has no validator permit yet; trying again next epoch".to_owned(),
+                );
+            }
+            Err(error) if says(&error, TOO_FAST) => return Attempt::Again(error.to_string()),
+            Err(error @ SubmitError::Deadline { .. }) => {
+                // It may have taken effect all the same.
+                match self.chain.weights(netuid, me.uid).await {
+                    Ok(stored) if same(&stored, &row) => (metagraph.block, String::new()),
+                    _ => return Attempt::Again(error.to_string()),
+                }
+            }
+            Err(error) => return Attempt::Again(error.to_string()),
+        };
+        tracing::info!(subnet = %self.subnet.view.name, block, weights = row.len(), "weights set");
+        let row = Row {
+            netuid,
+            hotkey: Hotkey58(hotkey),
+            uid: me.uid,
+            block,
+            extrinsic,
+            version_key,
+            for_epoch: epoch,
+            weights: lines,
+        };
+        self.subnet.ledger().record(row);
+        self.save().await;
+        Attempt::Set
+    }
+
+    async fn save(&self) {
+        let ledger = self.subnet.ledger().clone();
+        let saved = tokio::task::spawn_blocking(move || ledger.save()).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the ledger could not be saved"),
+            Err(error) => tracing::error!(%error, "saving the ledger failed"),
+        }
+    }
+}
+
+/// Whether the chain gave this Subtensor error, as a failed call or as a refusal of the pool.
+fn says(error: &SubmitError, name: &str) -> bool {
+    match error {
+        SubmitError::Refused { reason, .. } => reason.contains(name),
+        other => other.is("SubtensorModule", name),
+    }
+}
+
+fn same(stored: &[(u16, u16)], sent: &[(u16, u16)]) -> bool {
+    let mut stored = stored.to_vec();
+    stored.sort_unstable();
+    stored == sent
+}

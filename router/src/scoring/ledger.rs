@@ -1,0 +1,323 @@
+//! The router's own record of what it found each expert worth and of every row it sent: why a weight is what it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use glia_protocol::Hotkey;
+use serde::{Deserialize, Serialize};
+
+use super::tally::Tally;
+
+/// Rows kept.
+const HISTORY: usize = 64;
+/// A ledger file is never larger than this.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// Averages below this are forgotten when their owner is silent.
+const FORGET: f64 = 1e-6;
+const FORMAT: u32 = 1;
+
+/// Why a ledger could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file system refused.
+    #[error("the ledger {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no ledger.
+    #[error("{path} is no ledger of this version ({why}); move it away to begin a new one")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Long-term standing of one hotkey.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Name for people.
+    pub name: String,
+    /// Average usefulness per item, nats; may be negative.
+    pub ema: f64,
+    /// Usefulness in the last epoch.
+    pub last: f64,
+    /// Average before the last epoch.
+    pub before: f64,
+    /// Items it was scored on in the last epoch.
+    pub scored: u64,
+    /// Labelled items in the last epoch.
+    pub items: u64,
+    /// Calls without an answer in the last epoch.
+    pub failures: u64,
+    /// Share of the last epoch in which it was there.
+    pub availability: f64,
+    /// Epochs that entered the average.
+    pub epochs: u64,
+}
+
+impl Standing {
+    /// What its weight is proportional to: the average, clamped at 0, times the share of the time it was there.
+    #[must_use]
+    pub fn worth(&self) -> f64 {
+        self.ema.max(0.0) * self.availability
+    }
+
+    /// Why the weight is what it is, in a sentence.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        if self.scored == 0 {
+            return format!(
+                "answered none of {} labelled items ({} calls failed, there {:.0} % of the time); its average went from {:.4} to {:.4} nats",
+                self.items,
+                self.failures,
+                100.0 * self.availability,
+                self.before,
+                self.ema
+            );
+        }
+        let verdict = if self.ema > 0.0 { "helped" } else { "did not help" };
+        format!(
+            "{verdict}: scored on {} of {} labelled items ({} calls failed, there {:.0} % of the time), {:+.4} nats per item this epoch, average {:.4}",
+            self.scored,
+            self.items,
+            self.failures,
+            100.0 * self.availability,
+            self.last,
+            self.ema
+        )
+    }
+}
+
+/// One weight of one row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightLine {
+    /// Its uid.
+    pub uid: u16,
+    /// Its hotkey.
+    pub hotkey: Hotkey58,
+    /// Name for people; empty for a uid that is no known expert.
+    pub name: String,
+    /// What was sent.
+    pub weight: u16,
+    /// Average usefulness behind it, nats per item.
+    pub usefulness_ema: f64,
+    /// Items it was scored on in the last epoch.
+    pub scored: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// One row as it was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Subnet on chain.
+    pub netuid: u16,
+    /// Who signed.
+    pub hotkey: Hotkey58,
+    /// Uid of the signer.
+    pub uid: u16,
+    /// Block that holds it.
+    pub block: u64,
+    /// Hash of the transaction, 0x…; empty when it was found in storage without its receipt.
+    pub extrinsic: String,
+    /// `version_key` it was sent with.
+    pub version_key: u64,
+    /// Block of the epoch it was meant for.
+    pub for_epoch: u64,
+    /// The weights, ascending by uid: exactly what was sent.
+    pub weights: Vec<WeightLine>,
+}
+
+/// A hotkey that is written as SS58 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hotkey58(pub Hotkey);
+
+impl Serialize for Hotkey58 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hotkey58 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    /// Genesis hash of the chain the uids belong to, hexadecimal; empty without a chain.
+    chain: String,
+    netuid: u16,
+    standings: BTreeMap<Hotkey58, Standing>,
+    history: VecDeque<Row>,
+}
+
+/// The ledger of one subnet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ledger {
+    path: PathBuf,
+    file: File,
+}
+
+impl Ledger {
+    /// Opens the ledger of `netuid` on the chain named by `chain` in `folder`, or begins a new one. A ledger of another
+    /// chain is put aside, for its hotkeys and uids mean nothing here.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no ledger.
+    pub fn open(folder: &Path, netuid: u16, chain: &str) -> Result<Self, LedgerError> {
+        let path = folder.join(format!("ledger-{netuid}.json"));
+        let fresh = File {
+            format: FORMAT,
+            chain: chain.to_owned(),
+            netuid,
+            standings: BTreeMap::new(),
+            history: VecDeque::new(),
+        };
+        let io = |source| LedgerError::Io { path: path.clone(), source };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let text = match std::fs::metadata(&path) {
+            Ok(meta) if meta.len() > MAX_FILE => {
+                let why = format!("it has {} bytes", meta.len());
+                return Err(LedgerError::Unreadable { path, why });
+            }
+            Ok(_) => std::fs::read_to_string(&path).map_err(io)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self { path, file: fresh }),
+            Err(error) => return Err(io(error)),
+        };
+        let file: File = serde_json::from_str(&text)
+            .map_err(|error| LedgerError::Unreadable { path: path.clone(), why: error.to_string() })?;
+        if file.format != FORMAT || file.netuid != netuid {
+            let why = format!("format {}, netuid {}", file.format, file.netuid);
+            return Err(LedgerError::Unreadable { path, why });
+        }
+        if file.chain != chain {
+            let aside = path.with_extension("other-chain.json");
+            tracing::info!(path = %path.display(), "the ledger belongs to another chain; it is put aside");
+            std::fs::rename(&path, aside).map_err(io)?;
+            return Ok(Self { path, file: fresh });
+        }
+        Ok(Self { path, file })
+    }
+
+    /// Moves every average on by one epoch with share `newest` for what `tally` saw; silence counts as 0.
+    pub fn close_epoch(&mut self, tally: &Tally, newest: f64) {
+        let useful = tally.usefulness();
+        for (hotkey, sums) in &tally.experts {
+            self.file.standings.entry(Hotkey58(*hotkey)).or_insert_with(|| Standing {
+                name: sums.name.clone(),
+                ema: 0.0,
+                last: 0.0,
+                before: 0.0,
+                scored: 0,
+                items: 0,
+                failures: 0,
+                availability: 0.0,
+                epochs: 0,
+            });
+        }
+        for (hotkey, standing) in &mut self.file.standings {
+            let sums = tally.experts.get(&hotkey.0);
+            let value = useful.get(&hotkey.0).copied().unwrap_or(0.0);
+            standing.before = standing.ema;
+            // The first epoch is the average; later ones move it.
+            standing.ema =
+                if standing.epochs == 0 { value } else { (1.0 - newest) * standing.ema + newest * value };
+            standing.last = value;
+            standing.scored = sums.map_or(0, |s| s.scored);
+            standing.failures = sums.map_or(0, |s| s.failures);
+            standing.items = tally.items;
+            standing.availability = tally.availability(&hotkey.0);
+            standing.epochs = standing.epochs.saturating_add(1);
+            if let Some(sums) = sums {
+                standing.name.clone_from(&sums.name);
+            }
+        }
+        self.file.standings.retain(|_, s| s.scored > 0 || s.failures > 0 || s.ema.abs() > FORGET);
+    }
+
+    /// Standing of a hotkey.
+    #[must_use]
+    pub fn standing(&self, hotkey: &Hotkey) -> Option<&Standing> {
+        self.file.standings.get(&Hotkey58(*hotkey))
+    }
+
+    /// All standings.
+    pub fn standings(&self) -> impl Iterator<Item = (Hotkey, &Standing)> {
+        self.file.standings.iter().map(|(hotkey, standing)| (hotkey.0, standing))
+    }
+
+    /// Records a row that is on chain.
+    pub fn record(&mut self, row: Row) {
+        if self.file.history.len() == HISTORY {
+            self.file.history.pop_front();
+        }
+        self.file.history.push_back(row);
+    }
+
+    /// Rows sent, oldest first.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Row> {
+        self.file.history.iter()
+    }
+
+    /// The row sent last.
+    #[must_use]
+    pub fn last_row(&self) -> Option<&Row> {
+        self.file.history.back()
+    }
+
+    /// Weight last sent for a hotkey.
+    #[must_use]
+    pub fn last_weight(&self, hotkey: &Hotkey) -> u16 {
+        let line = self.last_row().and_then(|row| row.weights.iter().find(|line| line.hotkey.0 == *hotkey));
+        line.map_or(0, |line| line.weight)
+    }
+
+    /// The lines that explain a row of `(uid, weight)`; `owner` names the hotkey of a uid.
+    pub fn explain(&self, row: &[(u16, u16)], owner: impl Fn(u16) -> Option<Hotkey>) -> Vec<WeightLine> {
+        row.iter()
+            .filter_map(|&(uid, weight)| {
+                let hotkey = owner(uid)?;
+                let standing = self.standing(&hotkey);
+                Some(WeightLine {
+                    uid,
+                    hotkey: Hotkey58(hotkey),
+                    name: standing.map_or_else(String::new, |s| s.name.clone()),
+                    weight,
+                    usefulness_ema: standing.map_or(0.0, |s| s.ema),
+                    scored: standing.map_or(0, |s| s.scored),
+                    reason: standing
+                        .map_or_else(|| "no expert here; fills the row the chain asks for".to_owned(), Standing::reason),
+                })
+            })
+            .collect()
+    }
+
+    /// Writes the ledger; after a crash the file is the old or the new one, never half of either.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self) -> Result<(), LedgerError> {
+        let io = |source| LedgerError::Io { path: self.path.clone(), source };
+        let text = serde_json::to_vec_pretty(&self.file).map_err(|error| io(error.into()))?;
+        let temporary = self.path.with_extension("json.new");
+        let mut file = std::fs::File::create(&temporary).map_err(io)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
+        std::fs::rename(&temporary, &self.path).map_err(io)?;
+        if let Some(folder) = self.path.parent() {
+            // Without it the rename may be lost with the power; some file systems cannot do it.
+            let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
+    }
+}

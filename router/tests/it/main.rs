@@ -1,0 +1,9 @@
+//! A router against a network and a chain that behave as badly as a test wants.
+
+mod api;
+mod directory;
+mod dispatch;
+mod gate;
+mod mesh;
+mod properties;
+mod scoring;
