@@ -1,6 +1,9 @@
 //! What a node can ask the runtime. Natively these are reached by name through `api::dispatch(method, arguments)`, which must
 //! run inside externalities; in wasm they are exports.
 
+// The macro below names the runtime itself.
+#![allow(clippy::use_self)]
+
 use alloc::vec::Vec;
 use polkadot_sdk_frame::prelude::*;
 use polkadot_sdk_frame::runtime::apis;

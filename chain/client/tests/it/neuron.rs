@@ -12,11 +12,9 @@ async fn an_expert_with_weight_on_it_earns_incentive() {
     assert!(chain.subnet_exists(VISION).await.unwrap());
     let (coldkey, expert, router) = (key(1), key(2), key(3));
 
-    // Hotkeys hold a little so that the chain keeps their nonce.
-    for (who, rao) in [(&coldkey, 1_000 * TAO), (&expert, TAO), (&router, TAO)] {
-        chain.transfer(&alice(), who.account(), rao).await.unwrap();
-        assert_eq!(chain.balance(who.account()).await.unwrap(), rao);
-    }
+    // Only the coldkey has funds: the calls of hotkeys are free.
+    chain.transfer(&alice(), coldkey.account(), 1_000 * TAO).await.unwrap();
+    assert_eq!(chain.balance(coldkey.account()).await.unwrap(), 1_000 * TAO);
 
     // Registration costs what was asked.
     assert_eq!(chain.uid_of(VISION, expert.account()).await.unwrap(), None);
@@ -55,6 +53,7 @@ async fn an_expert_with_weight_on_it_earns_incentive() {
     let router_neuron = &graph.neurons[usize::from(router_uid)];
     assert_eq!(router_neuron.weights, [(expert_uid, u16::MAX)]);
     assert!(router_neuron.dividends > 0);
+    assert_eq!(chain.balance(router.account()).await.unwrap(), 0);
     assert!(graph.epoch_index > 0 && graph.last_epoch_block <= graph.block);
     world.node.stop().await;
 }

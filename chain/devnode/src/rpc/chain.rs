@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jsonrpsee::server::{PendingSubscriptionSink, RegisterMethodError};
 use jsonrpsee::types::ErrorObjectOwned;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use sp_core::Bytes;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,45 +16,33 @@ use crate::types::Hash;
 const MAX_NUMBERS: usize = 1024;
 
 /// A block number as clients write it: a number, or text in hexadecimal.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Text(String),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Numbers {
-    One(Number),
-    Many(Vec<Number>),
-}
-
-impl Number {
-    fn value(&self) -> Result<u32, ErrorObjectOwned> {
-        let number = match self {
-            Self::Plain(number) => Some(*number),
-            Self::Text(text) => text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
-        };
-        let number = number.ok_or_else(|| error::invalid_params("not a block number"))?;
-        u32::try_from(number).map_err(|_| error::invalid_params(format!("{number} is above the block numbers")))
-    }
+///
+/// Read from the JSON value by hand: untagged enums see no numbers when serde_json keeps arbitrary precision, which
+/// Substrate's crates switch on.
+fn block_number(value: &Value) -> Result<u32, ErrorObjectOwned> {
+    let number = match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| error::invalid_params("not a block number"))?;
+    u32::try_from(number).map_err(|_| error::invalid_params(format!("{number} is above the block numbers")))
 }
 
 pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
     module.register_async_method("chain_getBlockHash", |params, ctx, _| async move {
-        let wanted: Option<Numbers> = params.sequence().optional_next()?;
+        let wanted: Option<Value> = params.sequence().optional_next()?;
         ctx.answer(move |chain| match wanted {
             None => to_json(&chain.head().hash),
-            Some(Numbers::One(number)) => to_json(&hash_of(chain, number.value()?)?),
-            Some(Numbers::Many(numbers)) if numbers.len() > MAX_NUMBERS => {
+            Some(Value::Array(numbers)) if numbers.len() > MAX_NUMBERS => {
                 Err(error::too_many(numbers.len(), MAX_NUMBERS))
             }
-            Some(Numbers::Many(numbers)) => {
+            Some(Value::Array(numbers)) => {
                 let hashes: Result<Vec<Option<Hash>>, ErrorObjectOwned> =
-                    numbers.iter().map(|number| hash_of(chain, number.value()?)).collect();
+                    numbers.iter().map(|number| hash_of(chain, block_number(number)?)).collect();
                 to_json(&hashes?)
             }
+            Some(number) => to_json(&hash_of(chain, block_number(&number)?)?),
         })
         .await
     })?;

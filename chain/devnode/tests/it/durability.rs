@@ -29,7 +29,7 @@ async fn child_process_runs_a_chain_until_killed() {
 
 fn spawn_child(dir: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["durability::child_process_runs_a_chain_until_killed", "--exact", "--nocapture"])
+        .args(["durability::child_process_runs_a_chain_until_killed", "--exact", "--ignored", "--nocapture"])
         .env(CHILD_DIR, dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -58,7 +58,7 @@ fn attempt(step: Step) -> DispatchResult {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn books_balance_whatever_happens(steps in steps()) {

@@ -135,7 +135,7 @@ fn incentive_keeps_flowing_although_experts_gather_stake() {
         for result in build(transactions).1 {
             result.unwrap().unwrap();
         }
-        for epoch in 1..=40u64 {
+        for epoch in 1..=25u64 {
             while SubnetEpochIndex::<Runtime>::get(VISION) < epoch {
                 pass(1);
             }
