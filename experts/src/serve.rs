@@ -25,7 +25,7 @@ use glia_protocol::gossip::Load;
 use crate::checkpoint::LoadedCheckpoint;
 use crate::device::{ComputeDevice, DeviceChoice};
 use crate::subnet::Subnet;
-pub use pipeline::{DrainReport, Pipeline, ServeConfig, StartError};
+pub use pipeline::{DrainReport, Loaded, Pipeline, ServeConfig, StartError};
 
 /// Experts of one subnet, served from this process.
 #[derive(Debug)]

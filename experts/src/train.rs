@@ -16,7 +16,7 @@ use glia_protocol::ContentHash;
 use glia_protocol::limits::MAX_CENTROIDS;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use tokio_util::sync::CancellationToken;
+pub use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointError, CheckpointMeta, LoadedCheckpoint, write_atomically};
 use crate::device::{ComputeDevice, DeviceChoice, DeviceError};

@@ -10,13 +10,16 @@ use glia_protocol::{Hotkey, NetworkId};
 
 use crate::identity::Identity;
 
+/// Signs a message.
+pub type Sign = Arc<dyn Fn(&[u8]) -> Signature + Send + Sync>;
+
 /// Signs with an sr25519 hotkey that lives elsewhere. Clones share the key.
 #[derive(Clone)]
 pub struct HotkeySigner {
     /// The public key.
     pub hotkey: Hotkey,
     /// sr25519 in Substrate's signing context over the given message.
-    pub sign: Arc<dyn Fn(&[u8]) -> Signature + Send + Sync>,
+    pub sign: Sign,
 }
 
 impl fmt::Debug for HotkeySigner {

@@ -73,7 +73,7 @@ impl Identity {
             Err(e) => return Err(failed(e)),
         }
         let seed = Self::new_seed()?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(folder).map_err(failed)?;
         let suffix: String = Self::new_seed()?[..8].iter().map(|b| format!("{b:02x}")).collect();
         let temporary = folder.join(format!(".identity-{suffix}"));

@@ -93,6 +93,8 @@ pub struct Policy {
     pub prior_temperature: f32,
     /// Chance that a scored input gives its last slot to a random other expert.
     pub exploration: f64,
+    /// By how much logits are moved when members are chosen, so that equals take turns.
+    pub turns: f32,
     /// Probe answers from which on an expert is no newcomer.
     pub min_probes: usize,
     /// Labelled inputs every expert is probed with, at most.
@@ -135,6 +137,7 @@ impl Default for Policy {
             max_deadline: Duration::from_secs(30),
             prior_temperature: 0.1,
             exploration: 0.15,
+            turns: 0.5,
             min_probes: 30,
             probe_items: 1024,
             probe_batch: 64,
@@ -177,6 +180,9 @@ impl Policy {
         }
         if self.prior_temperature.is_nan() || self.prior_temperature <= 0.0 {
             return refuse("prior_temperature must be above zero");
+        }
+        if !(0.0..=10.0).contains(&self.turns) {
+            return refuse("turns must be 0 to 10");
         }
         if !(0.0..=1.0).contains(&self.exploration) || !(0.0..=1.0).contains(&self.hedge_share) {
             return refuse("exploration and hedge_share must be 0 to 1");

@@ -355,7 +355,9 @@ impl<'a> Dispatch<'a> {
                 self.open[call].open = false;
                 items.iter().for_each(|&item| self.items[item].open -= 1);
             } else {
-                // Not enough answers yet: look again soon.
+                // Too few answers: this is no luxury any more, so it needs no budget.
+                self.open[call].hedged = true;
+                self.ask_standbys(&items, Cause::Hedge);
                 self.open[call].look_at = Some(now + GIVE_UP_MIN / 4);
             }
         }

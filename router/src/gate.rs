@@ -19,7 +19,7 @@ pub mod trust;
 
 pub use fit::{ExpertProbes, FitPolicy, ProbeSet, fit};
 pub use model::{ExpertGate, FitReport, GateModel};
-pub use select::{Bench, Selection, Slot, select, weigh};
+pub use select::{Bench, Selection, Slot, select, turn, weigh};
 pub use trust::Trust;
 
 /// Softmax in place; an empty slice stays empty. Values below about −80 under the largest become 0.

@@ -84,7 +84,7 @@ impl Default for Metrics {
         registry.register("experts", "Experts known", metrics.known.clone());
         registry.register("scored_items", "Labelled items scored", metrics.scored.clone());
         registry.register("weights_set", "Attempts to set weights on chain by result", metrics.weights_set.clone());
-        registry.register("gate_log_loss", "Log-loss of the pool on the items it was fitted on", metrics.fit_loss.clone());
+        registry.register("gate_log_loss", "Cross-validated log-loss of the pool on probes", metrics.fit_loss.clone());
         metrics.registry = registry;
         metrics
     }

@@ -12,7 +12,7 @@ use crate::aggregate::{linear_pool, sharpen};
 use crate::dispatch::inputs::Inputs;
 use crate::dispatch::{Answer, Call, ItemPlan, Job, Outcome, dispatch};
 use crate::expert::Listed;
-use crate::gate::{Bench, GateModel, Selection, Slot, select, weigh};
+use crate::gate::{Bench, GateModel, Selection, Slot, select, turn, weigh};
 use crate::subnet::Subnet;
 
 /// A question to the mesh.
@@ -163,8 +163,13 @@ fn route(
                 gate.logit(*known, &listed.descriptor.centroids, &features)
             };
             let logits: Vec<f32> = experts.iter().zip(&known).map(logit).collect();
+            let place = short_hash(&inquiry.inputs.item(item));
+            let turned = |(logit, listed): (&f32, &Arc<Listed>)| {
+                logit + turn(place, short(&listed.key.checkpoint.0), subnet.policy.turns)
+            };
+            let turned: Vec<f32> = logits.iter().zip(experts).map(turned).collect();
             let chance = rng.as_mut().map(|(chance, rng)| (*chance, rng));
-            let selection = select(&bench, &logits, inquiry.k, subnet.policy.standbys, chance);
+            let selection = select(&bench, &turned, inquiry.k, subnet.policy.standbys, chance);
             Chosen { logits, selection }
         })
         .collect();
@@ -173,6 +178,15 @@ fn route(
         standbys: chosen.selection.standbys.clone(),
     });
     (plan.collect(), chosen)
+}
+
+/// A number that stands for an item.
+fn short_hash(item: &[u8]) -> u64 {
+    short(blake3::hash(item).as_bytes())
+}
+
+fn short(bytes: &[u8; 32]) -> u64 {
+    bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Aggregate: the pool of those who answered, per item.

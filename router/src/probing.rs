@@ -30,6 +30,8 @@ const AT_ONCE: usize = 4;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two fits while first answers come in.
 const REFIT: Duration = Duration::from_secs(1);
+/// A fit takes at most a share of 1 in this many of the time.
+const FIT_SHARE: u32 = 5;
 /// Between two fits when only repeated probes came in.
 const REFIT_CALM: Duration = Duration::from_secs(30);
 /// Probabilities kept per expert; with many classes fewer items are probed.
@@ -58,11 +60,8 @@ impl Probes {
             let values = unit_values(&view.schema, item.input.clone());
             view.feature_map.apply(&values).unwrap_or_default()
         });
-        let set = ProbeSet {
-            features: features.collect(),
-            labels: items.iter().map(|item| item.class).collect(),
-            classes,
-        };
+        let set =
+            ProbeSet { features: features.collect(), labels: items.iter().map(|item| item.class).collect(), classes };
         Self { set: Arc::new(set), items, scoring, rows: Mutex::default() }
     }
 
@@ -138,7 +137,8 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
     let mut flying: HashSet<ExpertKey> = HashSet::new();
     let mut flights = FuturesUnordered::new();
     let mut fitting: Option<JoinHandle<crate::gate::GateModel>> = None;
-    let (mut fresh, mut repeated, mut fitted_at) = (false, false, Instant::now() - REFIT);
+    let (mut fresh, mut repeated) = (false, false);
+    let (mut fitted_at, mut fit_time) = (None::<Instant>, Duration::ZERO);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -150,6 +150,7 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
                 if fitting.is_some() =>
             {
                 fitting = None;
+                fit_time = fitted_at.map_or(Duration::ZERO, |at| at.elapsed());
                 match fitted {
                     Some(Ok(model)) => {
                         tracing::debug!(report = ?model.report, scale = model.prior_scale, "gate fitted");
@@ -211,10 +212,11 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
             flying.insert(listed.key);
             flights.push(ask(Arc::clone(&subnet), Arc::clone(listed), batch, RequestId(rng.random())));
         }
-        let since = now.duration_since(fitted_at);
-        let due = (fresh && (since >= REFIT || complete)) || (repeated && since >= REFIT_CALM);
+        let since = fitted_at.map_or(Duration::MAX, |at| now.duration_since(at));
+        let calm = REFIT.max(fit_time.saturating_mul(FIT_SHARE));
+        let due = (fresh && (since >= calm || complete)) || (repeated && since >= REFIT_CALM.max(calm));
         if due && fitting.is_none() {
-            (fresh, repeated, fitted_at) = (false, false, now);
+            (fresh, repeated, fitted_at) = (false, false, Some(now));
             let (set, experts) = (Arc::clone(&subnet.probes.set), subnet.probes.for_fit(&snapshot.experts));
             let policy = FitPolicy {
                 prior_temperature: subnet.policy.prior_temperature,

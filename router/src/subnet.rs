@@ -105,11 +105,12 @@ impl Subnet {
         snapshot.experts.iter().filter(free).cloned().collect()
     }
 
-    /// Whether a request could be answered now by an expert that is no newcomer.
+    /// Whether a request could be answered now by an expert that is no newcomer (by anybody, where nothing can be probed).
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let gate = self.gate();
         let proven = |listed: &Arc<Listed>| gate.experts.get(&listed.key).is_some_and(|g| g.proven && !g.is_shut_out());
-        self.callable(Instant::now()).iter().filter(|listed| proven(listed)).count() >= self.policy.k_min
+        let callable = self.callable(Instant::now());
+        callable.iter().filter(|listed| self.probes.goal() == 0 || proven(listed)).count() >= self.policy.k_min
     }
 }

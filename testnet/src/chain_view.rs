@@ -145,7 +145,8 @@ pub async fn chain_view(
         let metagraph = chain.metagraph(netuid).await?;
         let mut ledgers = Vec::new();
         for router in routers {
-            let ledger = router.client.ledger().await.with_context(|| format!("reading the ledger of {}", router.name))?;
+            let ledger =
+                router.client.ledger().await.with_context(|| format!("reading the ledger of {}", router.name))?;
             ledgers.push(ledger);
         }
         let view = compose(chain.url(), &metagraph, routers, &ledgers, names);

@@ -288,7 +288,8 @@ impl RouterClient {
             explain: options.explain,
         };
         let (name, datatype) = (input.name(), datatype(input.dtype()));
-        let ask = Ask { parameters, inputs: [AskInput { name, shape: input.shape(), datatype, data: Elements(input) }] };
+        let ask =
+            Ask { parameters, inputs: [AskInput { name, shape: input.shape(), datatype, data: Elements(input) }] };
         let request = self.http.post(format!("{}/v2/models/{subnet}/infer", self.url)).json(&ask);
         let answer: Answer = self.send(request, options.deadline + SLACK).await?;
         answer.check(input.batch() as usize).map_err(|why| ClientError::Malformed { url: self.url.clone(), why })
@@ -435,15 +436,19 @@ struct Output {
 struct Parameters {
     #[serde(default)]
     route_us: Option<u64>,
+    /// A list of shares for one item, a list of such lists for more.
     #[serde(default)]
-    experts: Option<Shares>,
+    experts: Option<Vec<Value>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Shares {
-    PerItem(Vec<Vec<ExpertShare>>),
-    One(Vec<ExpertShare>),
+fn shares(lists: Vec<Value>, items: usize) -> Result<Vec<Vec<ExpertShare>>, String> {
+    let nested = items != 1 || lists.first().is_some_and(Value::is_array);
+    let lists = if nested { lists } else { vec![Value::Array(lists)] };
+    if lists.len() != items {
+        return Err(format!("experts of {} items for {items} items", lists.len()));
+    }
+    let parse = |list| serde_json::from_value(list).map_err(|error| format!("its experts: {error}"));
+    lists.into_iter().map(parse).collect()
 }
 
 impl Answer {
@@ -461,11 +466,7 @@ impl Answer {
         let probabilities = output.data.chunks_exact(classes).map(<[f32]>::to_vec).collect();
         let experts = match self.parameters.experts {
             None => vec![Vec::new(); items],
-            Some(Shares::One(shares)) => vec![shares; items],
-            Some(Shares::PerItem(shares)) if shares.len() == items => shares,
-            Some(Shares::PerItem(shares)) => {
-                return Err(format!("experts of {} items for {items} items", shares.len()));
-            }
+            Some(lists) => shares(lists, items)?,
         };
         Ok(InferAnswer { probabilities, experts, route_us: self.parameters.route_us })
     }

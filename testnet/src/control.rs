@@ -15,7 +15,7 @@ use crate::client::RouterClient;
 use crate::commands::logs_dir;
 use crate::identity::{resident_bytes, send};
 use crate::process::{Stopped, stop_stranger};
-use crate::state::{Claim, Role, State};
+use crate::state::{Claim, Role, State, control_address};
 
 /// Time a process has to end in order before it is killed.
 const GRACE: Duration = Duration::from_secs(8);
@@ -79,7 +79,9 @@ pub async fn status(dir: &Path) -> Result<Option<Status>> {
         };
         match page {
             Ok(page) => {
-                page.experts.iter().for_each(|entry| *requests.entry(entry.peer_id.clone()).or_insert(0) += entry.requests);
+                page.experts
+                    .iter()
+                    .for_each(|entry| *requests.entry(entry.peer_id.clone()).or_insert(0) += entry.requests);
             }
             Err(error) => notes.push(format!("{}: {error}", router.name)),
         }
@@ -108,7 +110,10 @@ pub async fn status(dir: &Path) -> Result<Option<Status>> {
                 alive,
                 uid: process.uid(),
                 peer_id: text("peer_id"),
-                address: text("rpc").or_else(|| text("http")).or_else(|| text("data")).or_else(|| first(process)),
+                address: text("rpc")
+                    .or_else(|| text("http"))
+                    .or_else(|| text("data"))
+                    .or_else(|| control_address(&process.ready).map(ToOwned::to_owned)),
                 requests: process.text("peer_id").and_then(|peer| requests.get(peer).copied()),
                 share: neuron.map(|neuron| match process.role {
                     Role::Router => neuron.dividends,
@@ -119,10 +124,6 @@ pub async fn status(dir: &Path) -> Result<Option<Status>> {
         })
         .collect();
     Ok(Some(Status { block: metagraph.map(|metagraph| metagraph.block), state, processes_now, notes }))
-}
-
-fn first(process: &crate::state::ProcessRecord) -> Option<String> {
-    Some(process.ready.get("control")?.get(0)?.as_str()?.to_owned())
 }
 
 async fn metagraph(url: &str, netuid: u16) -> Result<glia_chain_client::Metagraph> {
@@ -184,8 +185,9 @@ pub async fn down(dir: &Path) -> Result<Down> {
 /// When there is no such log; the error names those that exist.
 pub fn logs(dir: &Path, name: Option<&str>) -> Result<Vec<(String, PathBuf)>> {
     let folder = logs_dir(dir);
-    let entries = std::fs::read_dir(&folder)
-        .map_err(|error| anyhow!("no testnet has run in {} ({error}); start one with `glia testnet up`", dir.display()))?;
+    let entries = std::fs::read_dir(&folder).map_err(|error| {
+        anyhow!("no testnet has run in {} ({error}); start one with `glia testnet up`", dir.display())
+    })?;
     let mut all: Vec<(String, PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();

@@ -102,7 +102,8 @@ pub async fn run_demo(
     };
     let trained = lab::train(&subnet, &roster, &checkpoints, &options.train, progress, stop).await?;
     let trained = Arc::new(trained);
-    let mut times = Times { train: began.elapsed().as_secs_f64(), from_cache: from_cache(&trained), ..Times::default() };
+    let mut times =
+        Times { train: began.elapsed().as_secs_f64(), from_cache: from_cache(&trained), ..Times::default() };
 
     // The models answer alone while the processes start.
     let (set, indices) = lab::test_set(&subnet, options.items)?;
@@ -115,13 +116,19 @@ pub async fn run_demo(
     let testnet = Testnet::start(spec(&options, program, &trained, &subnet)?, progress, stop).await?;
     times.start = started.elapsed().as_secs_f64();
 
+    let measured = async {
+        // Done before the first request: nothing else computes while latencies are measured.
+        let alone = alone.await.context("evaluating the experts alone failed")??;
+        let (evaluations, chain) = measure(&testnet, &options, &set, progress, stop, &mut times).await?;
+        anyhow::Ok((alone, evaluations, chain))
+    };
     let measured = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Interrupted.into()),
-        measured = measure(&testnet, &options, &set, progress, stop, &mut times) => measured,
+        measured = measured => measured,
     };
     let resident_bytes = testnet.resident_bytes();
-    let (evaluations, chain) = match measured {
+    let ((mut singles, dense), evaluations, chain) = match measured {
         Ok(measured) => measured,
         Err(error) => {
             testnet.stop().await?;
@@ -129,8 +136,7 @@ pub async fn run_demo(
         }
     };
 
-    let assembled = async {
-        let (mut singles, dense) = alone.await.context("evaluating the experts alone failed")??;
+    let assembled = (|| {
         for single in &mut singles {
             single.uid = chain.neurons.iter().find(|n| n.name.as_deref() == Some(&single.name)).map(|n| n.uid);
         }
@@ -160,8 +166,8 @@ pub async fn run_demo(
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         anyhow::Ok(report)
-    };
-    let report = match assembled.await {
+    })();
+    let report = match assembled {
         Ok(report) => report,
         Err(error) => {
             testnet.stop().await?;
@@ -264,14 +270,26 @@ fn how_to_talk(testnet: Testnet) -> Result<String> {
     let router = testnet.routers().first().map_or_else(String::new, |(_, client)| client.url().to_owned());
     let network = testnet.spec().network.clone();
     testnet.leave_running()?;
+    let place = place(&dir);
     let dir = dir.display();
     Ok(format!(
         "The mesh keeps running in {dir}.\n\n  \
          glia infer --router {router} --digits-index 3\n  \
          glia chain metagraph --chain {chain} --netuid 1\n  \
-         glia testnet status --dir {dir}\n  \
-         glia testnet logs --dir {dir} router-1\n  \
+         glia testnet status{place}\n  \
+         glia testnet logs router-1{place}\n  \
          glia join --subnet vision --checkpoint FILE --bootstrap {bootstrap} --chain {chain} --network {network}\n  \
-         glia testnet down --dir {dir}\n"
+         glia testnet down{place}\n"
     ))
+}
+
+/// The flags by which `glia testnet` finds the testnet in HOME/testnets/NAME.
+fn place(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    match dir.parent().and_then(Path::parent) {
+        Some(home) if data_home().is_ok_and(|usual| usual != home) => {
+            format!(" --name {name} --data-dir {}", home.display())
+        }
+        _ => format!(" --name {name}"),
+    }
 }

@@ -197,7 +197,10 @@ pub async fn evaluate(
     stop: &CancellationToken,
 ) -> Result<Evaluation> {
     ensure!(!routers.is_empty(), "no router to send the set to");
-    ensure!(!set.is_empty() && set.inputs.len() == set.classes.len(), "the set has no items, or not one class for each");
+    ensure!(
+        !set.is_empty() && set.inputs.len() == set.classes.len(),
+        "the set has no items, or not one class for each"
+    );
     let ask = InferOptions { k: Some(options.k), deadline: options.deadline, explain: options.explain };
     let mut outcomes: Vec<Option<Outcome>> = vec![None; set.len()];
     let mut running = JoinSet::new();
@@ -222,7 +225,8 @@ pub async fn evaluate(
         done += 1;
         progress(done);
     }
-    let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Outcome::Failed("not sent".to_owned())));
+    let outcomes =
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Outcome::Failed("not sent".to_owned())));
     Ok(Evaluation {
         k: options.k,
         outcomes: outcomes.collect(),

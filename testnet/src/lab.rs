@@ -165,7 +165,14 @@ fn trained_on(meta: &CheckpointMeta, labels: &[String]) -> String {
     let own = crate::report::own_classes(&meta.counts);
     let mut ordered = own.clone();
     ordered.sort_by_key(|&class| (std::cmp::Reverse(meta.counts[class]), class));
-    let named: Vec<&str> = ordered.iter().take(3).filter_map(|&class| labels.get(class)).map(String::as_str).collect();
-    let more = own.len().saturating_sub(named.len());
-    if more == 0 { named.join(", ") } else { format!("{} +{more}", named.join(", ")) }
+    let all: Vec<&str> = ordered.iter().filter_map(|&class| labels.get(class)).map(String::as_str).collect();
+    // As many as fit one line of the report's table, at least one.
+    for count in (1..=all.len().min(3)).rev() {
+        let more = all.len() - count;
+        let text = all[..count].join(", ") + &(if more == 0 { String::new() } else { format!(" +{more}") });
+        if text.chars().count() <= 28 || count == 1 {
+            return text;
+        }
+    }
+    "–".to_owned()
 }

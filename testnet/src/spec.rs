@@ -145,7 +145,7 @@ pub fn data_home() -> Result<PathBuf> {
     if let Some(home) = set("XDG_DATA_HOME").filter(|path| path.is_absolute()) {
         return Ok(home.join("glia"));
     }
-    let home = set("HOME").context("neither XDG_DATA_HOME nor HOME is set; name a folder with --dir")?;
+    let home = set("HOME").context("neither XDG_DATA_HOME nor HOME is set; name a folder with --data-dir")?;
     Ok(home.join(".local/share/glia"))
 }
 

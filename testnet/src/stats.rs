@@ -49,9 +49,8 @@ pub fn bootstrap_mean(values: &[f64], resamples: usize, seed: u64) -> Interval {
     let n = values.len();
     let estimate = values.iter().sum::<f64>() / n as f64;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..resamples.max(1))
-        .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-        .collect();
+    let mut means: Vec<f64> =
+        (0..resamples.max(1)).map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64).collect();
     means.sort_by(f64::total_cmp);
     Interval { estimate, low: percentile(&means, 0.025), high: percentile(&means, 0.975) }
 }
@@ -63,7 +62,8 @@ pub fn paired_difference(a: &[bool], b: &[bool], resamples: usize, seed: u64) ->
     if a.len() != b.len() || a.is_empty() {
         return None;
     }
-    let differences: Vec<f64> = a.iter().zip(b).map(|(&a, &b)| f64::from(u8::from(a)) - f64::from(u8::from(b))).collect();
+    let differences: Vec<f64> =
+        a.iter().zip(b).map(|(&a, &b)| f64::from(u8::from(a)) - f64::from(u8::from(b))).collect();
     Some(bootstrap_mean(&differences, resamples, seed))
 }
 

@@ -17,7 +17,7 @@ use crate::commands::{self, Meeting};
 use crate::process::{Launch, Process, Stopped};
 use crate::progress::{Progress, Step};
 use crate::spec::{Lifetime, TestnetSpec};
-use crate::state::{Claim, ProcessRecord, Role, State};
+use crate::state::{Claim, ProcessRecord, Role, State, control_address};
 
 /// Time a process has to end in order before it is killed.
 const GRACE: Duration = Duration::from_secs(8);
@@ -77,8 +77,7 @@ impl Testnet {
         refuse_live(&spec.dir).await?;
         prepare_folders(&spec)?;
         let detached = spec.lifetime == Lifetime::Detached;
-        let state =
-            State::new(spec.name.clone(), spec.network.clone(), spec.subnet.clone(), spec.netuid, detached);
+        let state = State::new(spec.name.clone(), spec.network.clone(), spec.subnet.clone(), spec.netuid, detached);
         state.save(&spec.dir)?;
         let record = Record { state, dir: spec.dir.clone(), closed: false };
         let mut testnet = Self {
@@ -108,12 +107,8 @@ impl Testnet {
         let chain = self.start_one(Role::Chain, commands::chain(&self.spec), &step).await?;
         self.meeting.chain = text(&chain, "chain", "rpc")?;
         let bootstrap = self.start_one(Role::Bootstrap, commands::bootstrap(&self.spec), &step).await?;
-        self.meeting.bootstrap = bootstrap
-            .get("control")
-            .and_then(|all| all.get(0))
-            .and_then(Value::as_str)
-            .context("the bootstrap peer named no address in its ready file")?
-            .to_owned();
+        self.meeting.bootstrap =
+            control_address(&bootstrap).context("the bootstrap peer named no address in its ready file")?.to_owned();
 
         let experts = self.spec.experts.iter().map(|one| commands::expert(&self.spec, one, &self.meeting));
         let mut waiting: Vec<(Role, Launch)> = experts.map(|launch| (Role::Expert, launch)).collect();

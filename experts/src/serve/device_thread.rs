@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batcher::Work;
 use super::handler::{Answer, Job};
-use super::pipeline::{Shared, StartError};
+use super::pipeline::{Loaded, Shared, StartError};
 use super::pump::Batch;
 use crate::model::ExpertModel;
 
@@ -23,7 +23,7 @@ pub(super) fn run<F>(
     mut work: mpsc::Receiver<Batch>,
     shared: &Shared,
 ) where
-    F: FnOnce() -> Result<(&'static str, Vec<Box<dyn ExpertModel>>), StartError>,
+    F: FnOnce() -> Result<Loaded, StartError>,
 {
     let (backend, models) = match load().and_then(|loaded| warm_up(loaded, checkpoints)) {
         Ok(loaded) => loaded,
@@ -41,8 +41,6 @@ pub(super) fn run<F>(
         drop(device);
     }
 }
-
-type Loaded = (&'static str, Vec<Box<dyn ExpertModel>>);
 
 /// Runs every model once on a blank input: backends compile and allocate on first use.
 fn warm_up((backend, models): Loaded, checkpoints: &[ContentHash]) -> Result<Loaded, StartError> {

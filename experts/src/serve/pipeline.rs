@@ -39,6 +39,9 @@ impl Default for ServeConfig {
     }
 }
 
+/// Name of the backend, and one model per checkpoint in the same order.
+pub type Loaded = (&'static str, Vec<Box<dyn ExpertModel>>);
+
 /// Why experts are not served.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -174,7 +177,7 @@ impl Pipeline {
         config: ServeConfig,
     ) -> Result<Self, StartError>
     where
-        F: FnOnce() -> Result<(&'static str, Vec<Box<dyn ExpertModel>>), StartError> + Send + 'static,
+        F: FnOnce() -> Result<Loaded, StartError> + Send + 'static,
     {
         if config.max_batch == 0 || config.max_queue == 0 || config.per_caller == 0 {
             return Err(StartError::Limits);

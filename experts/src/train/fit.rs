@@ -6,9 +6,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::Rng;
 use rand::seq::SliceRandom;
-use tokio_util::sync::CancellationToken;
 
-use super::{Progress, TrainOptions};
+use super::{CancellationToken, Progress, TrainOptions};
 use crate::data::{CLASSES, Split};
 use crate::model::{Architecture, Cnn, ModelError, Parameters, images};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glia_experts::model::{ExpertModel, ModelError};
-use glia_experts::serve::{Pipeline, ServeConfig, StartError};
+use glia_experts::serve::{Loaded, Pipeline, ServeConfig, StartError};
 use glia_peer::ForwardHandler;
 use glia_protocol::schema::{TaskSchema, TensorSpec};
 use glia_protocol::{ContentHash, ForwardRequest, ForwardResponse, PeerId, Refusal, RequestId, SubnetName, Tensor};
@@ -303,7 +303,7 @@ async fn draining_finishes_what_is_inside_and_takes_nothing_new() {
 #[tokio::test]
 async fn impossible_servers_do_not_start() {
     let (name, schema) = (vision().name().clone(), vision().schema().clone());
-    let nothing = || -> Result<(&'static str, Vec<Box<dyn ExpertModel>>), StartError> { Ok(("test", vec![])) };
+    let nothing = || Ok::<Loaded, StartError>(("test", vec![]));
     let start = |checkpoints, config| Pipeline::start(name.clone(), schema.clone(), checkpoints, nothing, config);
     let config = ServeConfig::default();
     assert!(matches!(start(vec![], config.clone()).await, Err(StartError::Checkpoints(_))));

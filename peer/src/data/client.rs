@@ -1,6 +1,7 @@
 //! The caller's side of one request.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use glia_protocol::forward::Message;
@@ -92,9 +93,9 @@ async fn exchange(
     let mut watch = Watch::new(connection);
     let outcome = tokio::select! {
         biased;
-        outcome = converse(connection, frame) => outcome,
+        outcome = converse(connection, frame, &watch) => outcome,
         () = watch.silent(silence) => {
-            connection.close(codes::SILENT, b"no acknowledgement");
+            watch.condemn();
             Err(Failure::Final(ForwardError::Closed(format!("no sign of life for {silence:?}"))))
         }
     };
@@ -112,7 +113,7 @@ async fn exchange(
 /// The id in a refusal of a request that was not read.
 pub(super) const UNREAD: RequestId = RequestId([0; 16]);
 
-async fn converse(connection: &Connection, frame: frame::Encoded) -> Result<Message, Failure> {
+async fn converse(connection: &Connection, frame: frame::Encoded, watch: &Watch<'_>) -> Result<Message, Failure> {
     let (send, recv) = connection.open_bi().await.map_err(Failure::Lost)?;
     let mut sender = Sender::new(send, codes::CANCELLED);
     let mut receiver = Receiver { stream: recv, done: false };
@@ -122,11 +123,24 @@ async fn converse(connection: &Connection, frame: frame::Encoded) -> Result<Mess
         Err(WriteError::ConnectionLost(lost)) => return Err(Failure::Lost(lost)),
         Err(other) => return Err(Failure::Final(ForwardError::Closed(other.to_string()))),
     }
-    let prefix = wire::read_prefix(&mut receiver.stream).await?;
-    let pending = wire::read_header(&mut receiver.stream, prefix).await?;
-    let message = wire::read_payload(&mut receiver.stream, pending).await?;
-    receiver.done = true;
-    Ok(message)
+    let acknowledged = async {
+        sender.stopped().await;
+        watch.acknowledged.store(true, Ordering::Relaxed);
+    };
+    let answer = async {
+        let prefix = wire::read_prefix(&mut receiver.stream).await?;
+        let pending = wire::read_header(&mut receiver.stream, prefix).await?;
+        let message = wire::read_payload(&mut receiver.stream, pending).await?;
+        receiver.done = true;
+        Ok(message)
+    };
+    tokio::pin!(acknowledged, answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer,
+        () = &mut acknowledged => {}
+    }
+    answer.await
 }
 
 /// Tells the peer to stop if the answer is not awaited to its end.
@@ -144,38 +158,55 @@ impl Drop for Receiver {
     }
 }
 
-/// Watches for any datagram of the peer since a request began: a living peer acknowledges.
+/// Watches for signs of the peer until it has acknowledged the whole request. Without them the connection is dead,
+/// long before QUIC's own idle timeout.
 struct Watch<'a> {
     connection: &'a Connection,
-    before: u64,
+    heard: AtomicU64,
     since: Instant,
+    /// The peer has the whole request.
+    acknowledged: AtomicBool,
     answered: bool,
 }
 
 impl<'a> Watch<'a> {
     fn new(connection: &'a Connection) -> Self {
-        let before = connection.stats().udp_rx.datagrams;
-        Self { connection, before, since: Instant::now(), answered: false }
-    }
-
-    fn heard(&self) -> bool {
-        self.connection.stats().udp_rx.datagrams != self.before
-    }
-
-    /// Resolves if nothing at all arrives within `silence`; otherwise never.
-    async fn silent(&self, silence: Duration) {
-        sleep(silence).await;
-        if self.heard() {
-            std::future::pending().await
+        Self {
+            connection,
+            heard: AtomicU64::new(connection.stats().udp_rx.datagrams),
+            since: Instant::now(),
+            acknowledged: AtomicBool::new(false),
+            answered: false,
         }
+    }
+
+    /// Whether nothing at all arrived since this was asked last.
+    fn is_silent(&self) -> bool {
+        let now = self.connection.stats().udp_rx.datagrams;
+        !self.acknowledged.load(Ordering::Relaxed) && self.heard.swap(now, Ordering::Relaxed) == now
+    }
+
+    /// Resolves when nothing at all arrives for `silence` while the request is not acknowledged.
+    async fn silent(&self, silence: Duration) {
+        loop {
+            // A late datagram from before the request may excuse the first round, but not the second.
+            sleep(silence).await;
+            if self.is_silent() {
+                return;
+            }
+        }
+    }
+
+    fn condemn(&self) {
+        self.connection.close(codes::SILENT, b"no acknowledgement");
     }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         // The deadline passed and the peer was not heard: the next caller shall dial anew.
-        if !self.answered && self.since.elapsed() >= DOUBT && !self.heard() {
-            self.connection.close(codes::SILENT, b"no acknowledgement");
+        if !self.answered && self.since.elapsed() >= DOUBT && self.is_silent() {
+            self.condemn();
         }
     }
 }

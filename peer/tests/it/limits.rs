@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use glia_peer::{ForwardError, Identity, Network};
 use glia_protocol::forward::Message;
 use glia_protocol::frame::{self, MAGIC, PREFIX_LEN};
@@ -10,7 +11,7 @@ use glia_protocol::limits::MAX_FRAME_PAYLOAD;
 use glia_protocol::version::{DATA_ALPN, FRAME_VERSION};
 use glia_protocol::{ForwardRequest, PeerId, Refusal};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 
 use crate::support::{PATIENCE, config, echo, reply, request, soon, start};
 
@@ -51,6 +52,47 @@ async fn say(connection: &Connection, bytes: &[u8]) -> Result<[u8; PREFIX_LEN], 
     let read = soon("an answer", recv.read_exact(&mut answer)).await;
     drop(send);
     read.map(|()| answer)
+}
+
+/// Streams on which `bytes` were said and nothing more, as long as the other side listens.
+struct Held<'a> {
+    connection: &'a Connection,
+    bytes: &'a [u8],
+    streams: Vec<(SendStream, RecvStream)>,
+}
+
+impl<'a> Held<'a> {
+    async fn new(connection: &'a Connection, bytes: &'a [u8], count: usize) -> Self {
+        let mut held = Self { connection, bytes, streams: Vec::new() };
+        for _ in 0..count {
+            held.streams.push(held.begin().await);
+        }
+        held
+    }
+
+    async fn begin(&self) -> (SendStream, RecvStream) {
+        let (mut send, recv) = self.connection.open_bi().await.unwrap();
+        send.write_all(self.bytes).await.unwrap();
+        (send, recv)
+    }
+
+    /// Begins anew where the other side has answered: a request of somebody else was faster and took the room.
+    async fn renew(&mut self) {
+        for n in 0..self.streams.len() {
+            if self.streams[n].1.read(&mut [0]).now_or_never().is_some() {
+                self.streams[n] = self.begin().await;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        for (send, _) in &mut self.streams {
+            let _ = send.reset(VarInt::from_u32(3));
+        }
+    }
 }
 
 fn is_malformed(answer: &Result<[u8; PREFIX_LEN], ReadExactError>) -> bool {
@@ -118,17 +160,21 @@ async fn announced_payload_is_bounded_over_all_callers() {
 
     // Somebody announces 900 KiB, and never sends them.
     let (_endpoint, connection) = connect(&network).await;
-    let (mut send, recv) = connection.open_bi().await.unwrap();
-    send.write_all(&frame::encode(&request(9, 225 * 1024).into()).unwrap().head).await.unwrap();
-    crate::support::until("large requests of others are refused", || async {
-        let busy = router.forward(peer, &addresses, request(2, 100_000), PATIENCE).await;
-        matches!(busy, Err(ForwardError::Refused(Refusal::Busy { .. }))).then_some(())
-    })
-    .await;
+    let announced = frame::encode(&request(9, 225 * 1024).into()).unwrap().head;
+    let mut held = Held::new(&connection, &announced, 1).await;
+    let refused = async {
+        loop {
+            let answer = router.forward(peer, &addresses, request(2, 100_000), PATIENCE).await;
+            if matches!(answer, Err(ForwardError::Refused(Refusal::Busy { .. }))) {
+                break;
+            }
+            held.renew().await;
+        }
+    };
+    soon("large requests of others are refused", refused).await;
     router.forward(peer, &addresses, request(3, 100), PATIENCE).await.expect("small ones still pass");
 
-    send.reset(VarInt::from_u32(3)).unwrap();
-    drop(recv);
+    drop(held);
     crate::support::until("the room is free again", || async {
         router.forward(peer, &addresses, request(4, 100_000), PATIENCE).await.ok()
     })
@@ -146,19 +192,19 @@ async fn requests_over_the_total_limit_are_refused_at_once() {
     network.serve(echo());
     let router = start(config()).await;
     let (_endpoint, connection) = connect(&network).await;
-    // Two callers who begin and do not go on.
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let (mut send, recv) = connection.open_bi().await.unwrap();
-        send.write_all(b"GLIA").await.unwrap();
-        held.push((send, recv));
-    }
+    // Two requests that begin and do not go on.
+    let mut held = Held::new(&connection, b"GLIA", 2).await;
     let (peer, addresses) = (network.peer_id(), network.data_addresses());
-    crate::support::until("a third one is refused", || async {
-        let answer = router.forward(peer, &addresses, request(1, 10), PATIENCE).await;
-        matches!(answer, Err(ForwardError::Refused(Refusal::Busy { .. }))).then_some(())
-    })
-    .await;
+    let refused = async {
+        loop {
+            let answer = router.forward(peer, &addresses, request(1, 10), PATIENCE).await;
+            if matches!(answer, Err(ForwardError::Refused(Refusal::Busy { .. }))) {
+                break;
+            }
+            held.renew().await;
+        }
+    };
+    soon("a third one is refused", refused).await;
     drop(held);
     crate::support::until("then there is room", || async {
         router.forward(peer, &addresses, request(2, 10), PATIENCE).await.ok()

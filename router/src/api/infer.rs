@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use glia_protocol::RequestId;
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ pub(super) async fn infer(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let start = Instant::now();
     let subnet = state.subnet(&name)?;
     let most = state.inner.policy.max_body;
@@ -83,7 +84,8 @@ pub(super) async fn infer(
         }
         _ => ApiError::bad(format!("the body could not be read: {error}")),
     })?;
-    let busy = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered; try again soon");
+    let busy =
+        || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered; try again soon");
     let wait = state.inner.policy.deadline;
     let _room = timeout(wait, state.inner.room.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
 
@@ -117,8 +119,7 @@ pub(super) async fn infer(
         }],
         parameters,
     };
-    let answer = serde_json::to_value(answer);
-    answer.map(Json).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    Ok(Json(answer).into_response())
 }
 
 /// Checks a request against the subnet's schema and limits.

@@ -86,10 +86,7 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
 }
 
 /// The row sent last, those before it, and what every expert is held to be worth.
-pub(super) async fn ledger(
-    State(state): State<ApiState>,
-    Query(which): Query<Which>,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn ledger(State(state): State<ApiState>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
     let subnet = state.subnet_or_first(which.subnet.as_deref())?;
     let broken = |error: serde_json::Error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let (last, history, standings) = {

@@ -144,13 +144,7 @@ impl Table {
     }
 
     /// The answer to a description, `None` when there was none. Whether the set of experts changed.
-    pub fn described(
-        &mut self,
-        id: PeerId,
-        answer: Option<Vec<ExpertDescriptor>>,
-        now: Instant,
-        now_ms: u64,
-    ) -> bool {
+    pub fn described(&mut self, id: PeerId, answer: Option<Vec<ExpertDescriptor>>, now: Instant, now_ms: u64) -> bool {
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.describing = false;
         let Some(descriptors) = answer else {

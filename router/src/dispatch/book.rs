@@ -10,6 +10,8 @@ use crate::expert::ExpertKey;
 
 /// First ban; each further one without a success between is twice as long.
 const BAN: Duration = Duration::from_secs(15);
+/// First ban for slowness: it may pass with the load.
+const SLOW_BAN: Duration = Duration::from_secs(3);
 /// Longest ban.
 const BAN_MAX: Duration = Duration::from_secs(600);
 /// Longest pause after a "busy".
@@ -130,6 +132,7 @@ impl Book {
     pub fn failed(&self, key: &ExpertKey, blame: Blame, now: Instant) {
         self.with(|inner| {
             let record = inner.records.entry(*key).or_default();
+            let first = if matches!(blame, Blame::Slow(_)) { SLOW_BAN } else { BAN };
             match blame {
                 Blame::None => return,
                 Blame::Busy(retry) => {
@@ -158,7 +161,7 @@ impl Book {
             if record.banned_until.is_some_and(|until| until > now) {
                 return;
             }
-            let ban = BAN.saturating_mul(1 << record.bans.min(10)).min(BAN_MAX);
+            let ban = first.saturating_mul(1 << record.bans.min(10)).min(BAN_MAX);
             record.bans = record.bans.saturating_add(1);
             record.slow = 0;
             record.banned_until = Some(now + ban);
@@ -265,6 +268,7 @@ mod tests {
         assert!(!book.is_banned(&KEY, now + Duration::from_secs(100)));
         book.failed(&KEY, Blame::Slow(Duration::from_secs(2)), now);
         assert!(book.is_banned(&KEY, now));
+        assert!(!book.is_banned(&KEY, now + SLOW_BAN), "slowness may pass sooner than a fault");
     }
 
     #[test]

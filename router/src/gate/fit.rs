@@ -2,7 +2,8 @@
 //!
 //! The correction climbs the log-likelihood of the mixture, Σ ln Σ_i w_i(x) p_i(y|x), over experts that answered, whose
 //! gradient per logit is simply "responsibility − weight". Only measured answers enter, so no claim can steer it; a
-//! penalty on the slopes, chosen on held-out items, keeps it near uniform where experts do not differ.
+//! penalty on the slopes, chosen by cross-validation, keeps it near uniform where experts do not differ. The pool's
+//! temperature is fitted on what gates say of items they did not see, else it would be over-confident.
 
 use std::sync::Arc;
 
@@ -49,12 +50,12 @@ pub struct FitPolicy {
 
 /// Probabilities are taken as at least this before a logarithm.
 const FLOOR: f32 = 1e-6;
-/// Gradient steps of one fit.
-const STEPS: usize = 100;
+/// Gradient steps of one climb.
+const STEPS: usize = 60;
 /// Penalties on the slopes that are tried on held-out items.
-const PENALTIES: [f32; 3] = [3e-2, 3e-3, 3e-4];
-/// Every so manieth item is held out while the penalty is chosen.
-const HOLD_OUT: usize = 4;
+const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
+/// Parts the items are cut into; each is predicted by a gate fitted on the others.
+const FOLDS: usize = 2;
 /// Fewer items than this and no correction is learned.
 const MIN_ITEMS: usize = 60;
 
@@ -77,15 +78,17 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
 
     let mut problem = Problem::new(set, &fitted, &model, items, policy);
     problem.fit_sharpness();
+    // What gates say of items they were not fitted on; without a learned correction, of all items.
+    let mut unseen = vec![problem.parameters.clone(); FOLDS];
     if items >= MIN_ITEMS {
-        let penalty = problem.choose_penalty();
+        let (penalty, folds) = problem.choose_penalty();
+        unseen = folds;
         let all: Vec<usize> = (0..items).collect();
         problem.climb(&all, penalty);
         problem.fit_sharpness();
-        problem.climb(&all, penalty);
     }
-    model.pool_sharpness = problem.fit_pool(policy.k);
-    model.report = problem.report(policy.k, model.pool_sharpness);
+    model.pool_sharpness = problem.fit_pool(&unseen, policy.k);
+    model.report = problem.report(&unseen, policy.k, model.pool_sharpness);
     model.prior_scale = problem.parameters.prior_scale;
     for (i, expert) in fitted.iter().enumerate() {
         if let Some(gate) = model.experts.get_mut(&expert.key) {
@@ -113,7 +116,8 @@ fn measured(set: &ProbeSet, expert: &ExpertProbes, policy: &FitPolicy, items: us
         set.classes,
     );
     ExpertGate {
-        proven: trust.probes >= policy.min_probes.min(items),
+        // Somebody whose claim hardly covers any probe stays a newcomer.
+        proven: trust.probes >= policy.min_probes.min(items) && trust.is_based(),
         calibrated: trust.probes >= items,
         trust,
         ..ExpertGate::default()
@@ -160,9 +164,7 @@ impl<'a> Problem<'a> {
             trust: fitted.iter().map(|e| model.experts.get(&e.key).map_or(0.0, |g| g.trust.value)).collect(),
             logs: fitted
                 .iter()
-                .map(|e| {
-                    (0..items).map(|j| e.rows.get(j)?.as_ref().filter(complete).map(ln)).collect::<Vec<_>>()
-                })
+                .map(|e| (0..items).map(|j| e.rows.get(j)?.as_ref().filter(complete).map(ln)).collect::<Vec<_>>())
                 .collect(),
             right: vec![Vec::new(); fitted.len()],
             sharpness: vec![1.0; fitted.len()],
@@ -196,9 +198,12 @@ impl<'a> Problem<'a> {
     /// One exponent per expert, fitted where the gate uses it; then p(y) under it.
     fn fit_sharpness(&mut self) {
         let weights: Vec<Vec<f32>> = (0..self.items).map(|j| self.weights(&self.parameters, j)).collect();
-        for i in 0..self.logs.len() {
-            let used: Vec<(f32, &Vec<f32>, usize)> = (0..self.items)
-                .filter_map(|j| Some((weights[j][i], self.logs[i][j].as_ref()?, self.set.labels[j])))
+        for (i, answers) in self.logs.iter().enumerate() {
+            let used: Vec<(f32, &Vec<f32>, usize)> = weights
+                .iter()
+                .zip(answers)
+                .zip(&self.set.labels)
+                .filter_map(|((weights, logs), label)| Some((weights[i], logs.as_ref()?, *label)))
                 .filter(|(weight, _, _)| *weight > 1e-3)
                 .collect();
             let total: f32 = used.iter().map(|(weight, _, _)| weight).sum();
@@ -208,44 +213,46 @@ impl<'a> Problem<'a> {
                 // A pinch of belief in the expert's own calibration where there is little evidence.
                 sum + (0.01 * total + 0.5) * ln_sharpness * ln_sharpness
             };
-            self.sharpness[i] = golden(loss, 0.1_f32.ln(), 4.0_f32.ln()).exp();
-            self.right[i] = (0..self.items)
-                .map(|j| {
-                    let logs = self.logs[i][j].as_ref();
-                    logs.map_or(-1.0, |logs| (-negative_log(logs, self.set.labels[j], self.sharpness[i])).exp())
-                })
-                .collect();
+            let sharpness = golden(loss, 0.1_f32.ln(), 4.0_f32.ln()).exp();
+            let right = answers
+                .iter()
+                .zip(&self.set.labels)
+                .map(|(logs, label)| logs.as_ref().map_or(-1.0, |logs| (-negative_log(logs, *label, sharpness)).exp()));
+            self.right[i] = right.collect();
+            self.sharpness[i] = sharpness;
         }
     }
 
-    /// Mean ln Σ w p(y) over `items`.
+    /// Σ ln Σ w p(y) over `items`.
     fn likelihood(&self, items: &[usize]) -> f32 {
-        let sum: f32 = items
-            .iter()
-            .map(|&j| {
-                let weights = self.weights(&self.parameters, j);
-                let mixed: f32 = weights.iter().enumerate().map(|(i, w)| w * self.right[i][j].max(0.0)).sum();
-                mixed.max(FLOOR).ln()
-            })
-            .sum();
-        sum / items.len().max(1) as f32
+        let one = |&j: &usize| {
+            let weights = self.weights(&self.parameters, j);
+            let mixed: f32 = weights.iter().enumerate().map(|(i, w)| w * self.right[i][j].max(0.0)).sum();
+            mixed.max(FLOOR).ln()
+        };
+        items.iter().map(one).sum()
     }
 
-    /// The penalty with the best likelihood on items it was not fitted on; parameters are left at their start.
-    fn choose_penalty(&mut self) -> f32 {
-        let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.items).partition(|j| j % HOLD_OUT == 0);
+    /// The penalty whose gates best predict items they were not fitted on, and those gates by fold. Parameters are left
+    /// at their start.
+    fn choose_penalty(&mut self) -> (f32, Vec<Parameters>) {
         let start = self.parameters.clone();
-        let mut best = (f32::NEG_INFINITY, PENALTIES[0]);
+        let mut best: Option<(f32, f32, Vec<Parameters>)> = None;
         for penalty in PENALTIES {
-            self.parameters = start.clone();
-            self.climb(&rest, penalty);
-            let likelihood = self.likelihood(&held);
-            if likelihood > best.0 {
-                best = (likelihood, penalty);
+            let (mut likelihood, mut gates) = (0.0, Vec::new());
+            for fold in 0..FOLDS {
+                let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.items).partition(|j| j % FOLDS == fold);
+                self.parameters = start.clone();
+                self.climb(&rest, penalty);
+                likelihood += self.likelihood(&held);
+                gates.push(std::mem::replace(&mut self.parameters, start.clone()));
+            }
+            if best.as_ref().is_none_or(|(reached, _, _)| likelihood > *reached) {
+                best = Some((likelihood, penalty, gates));
             }
         }
-        self.parameters = start;
-        best.1
+        // There is at least one penalty, so `best` is there.
+        best.map_or_else(|| (PENALTIES[0], vec![start; FOLDS]), |(_, penalty, gates)| (penalty, gates))
     }
 
     /// Adam on the mean log-likelihood of `items` minus `penalty`/2·‖v‖².
@@ -284,11 +291,13 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// Pooled probabilities of item `j` by the `k` experts with the largest logits; `None` when nobody answered.
-    fn pool(&self, j: usize, k: usize) -> Option<Vec<f32>> {
+    /// Pooled probabilities of item `j` by the `k` experts with the largest logits under the gate that did not see it;
+    /// `None` when nobody answered.
+    fn pool(&self, unseen: &[Parameters], j: usize, k: usize) -> Option<Vec<f32>> {
+        let parameters = unseen.get(j % FOLDS)?;
         let mut answered: Vec<(f32, usize)> = (0..self.logs.len())
             .filter(|&i| self.logs[i][j].is_some())
-            .map(|i| (self.logit(&self.parameters, i, j), i))
+            .map(|i| (self.logit(parameters, i, j), i))
             .collect();
         if answered.is_empty() {
             return None;
@@ -308,10 +317,10 @@ impl<'a> Problem<'a> {
     }
 
     /// The exponent on the pool that makes its confidence right.
-    fn fit_pool(&self, k: usize) -> f32 {
+    fn fit_pool(&self, unseen: &[Parameters], k: usize) -> f32 {
         let pools: Vec<(Vec<f32>, usize)> = (0..self.items)
             .filter_map(|j| {
-                let logs = self.pool(j, k)?.iter().map(|p| p.max(FLOOR).ln()).collect();
+                let logs = self.pool(unseen, j, k)?.iter().map(|p| p.max(FLOOR).ln()).collect();
                 Some((logs, self.set.labels[j]))
             })
             .collect();
@@ -322,10 +331,10 @@ impl<'a> Problem<'a> {
         golden(loss, 0.25_f32.ln(), 4.0_f32.ln()).exp()
     }
 
-    fn report(&self, k: usize, pool_sharpness: f32) -> FitReport {
+    fn report(&self, unseen: &[Parameters], k: usize, pool_sharpness: f32) -> FitReport {
         let (mut loss, mut hits, mut count) = (0.0, 0, 0);
         for j in 0..self.items {
-            let Some(pool) = self.pool(j, k) else { continue };
+            let Some(pool) = self.pool(unseen, j, k) else { continue };
             let logs: Vec<f32> = pool.iter().map(|p| p.max(FLOOR).ln()).collect();
             loss += negative_log(&logs, self.set.labels[j], pool_sharpness);
             hits += usize::from(top_class(&pool) == self.set.labels[j]);
@@ -340,7 +349,7 @@ impl<'a> Problem<'a> {
 fn negative_log(logs: &[f32], y: usize, sharpness: f32) -> f32 {
     let largest = logs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logs.iter().map(|l| (sharpness * (l - largest)).exp()).sum();
-    sum.ln() - sharpness * (logs.get(y).copied().unwrap_or(FLOOR.ln()) - largest)
+    sum.ln() - sharpness * (logs.get(y).copied().unwrap_or_else(|| FLOOR.ln()) - largest)
 }
 
 /// Minimum of a one-humped function by golden section.

@@ -27,14 +27,7 @@ pub struct ExpertGate {
 
 impl Default for ExpertGate {
     fn default() -> Self {
-        Self {
-            trust: Trust::default(),
-            sharpness: 1.0,
-            bias: 0.0,
-            slope: Vec::new(),
-            proven: false,
-            calibrated: false,
-        }
+        Self { trust: Trust::default(), sharpness: 1.0, bias: 0.0, slope: Vec::new(), proven: false, calibrated: false }
     }
 }
 
@@ -46,7 +39,7 @@ impl ExpertGate {
     }
 }
 
-/// How well the fitted gate did on the answers it was fitted on (an optimistic figure, for people).
+/// How well gates fitted on one half of the probes did on the other (for people).
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct FitReport {
     /// Labelled items.

@@ -107,6 +107,20 @@ pub fn select<R: Rng + ?Sized>(
     Selection { members, standbys: reserve, propensity }
 }
 
+/// How much an expert's logit is moved for one item when members are *chosen* (never when they are weighed): between
+/// −`width` and `width`, the same for the same item and expert. Experts that are about equally good take turns so, and
+/// all of them go on being measured.
+#[must_use]
+pub fn turn(item: u64, expert: u64, width: f32) -> f32 {
+    // One round of SplitMix64.
+    let mut z = (item ^ expert.rotate_left(32)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^= z >> 31;
+    // 24 bits: exact in f32.
+    ((z >> 40) as f32 / 8_388_608.0 - 1.0) * width
+}
+
 /// Weights of the experts that answered: softmax of their logits, with a ceiling on newcomers beside proven experts.
 #[must_use]
 pub fn weigh(logits: &[f32], proven: &[bool]) -> Vec<f32> {
@@ -200,6 +214,15 @@ mod tests {
             }
         }
         assert!((300..500).contains(&seen), "{seen} of 4000");
+    }
+
+    #[test]
+    fn turns_are_fair_and_bounded() {
+        let turns: Vec<f32> = (0..10_000).map(|item| turn(item, 7, 0.5)).collect();
+        assert!(turns.iter().all(|t| t.abs() <= 0.5));
+        let mean = turns.iter().sum::<f32>() / turns.len() as f32;
+        assert!(mean.abs() < 0.02, "{mean}");
+        assert!((0..64).any(|expert| turn(1, expert, 0.5) > turn(1, expert + 1, 0.5)));
     }
 
     #[test]

@@ -48,10 +48,16 @@ impl Trust {
         }
     }
 
+    /// Whether enough probes lay in the claimed region for the trust to mean something.
+    #[must_use]
+    pub fn is_based(&self) -> bool {
+        self.evidence >= ENOUGH
+    }
+
     /// Whether the probes speak against it clearly enough that only exploration may call it.
     #[must_use]
     pub fn is_shut_out(&self) -> bool {
-        self.value < 0.0 && self.evidence >= ENOUGH
+        self.value < 0.0 && self.is_based()
     }
 }
 

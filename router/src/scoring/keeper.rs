@@ -7,7 +7,7 @@ use std::time::Duration;
 use glia_chain_client::{Metagraph, SubmitError};
 use glia_protocol::Hotkey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Hotkey58, Row};
@@ -23,6 +23,8 @@ const MIN_ITEMS: u64 = 64;
 const NEURONS_EVERY: Duration = Duration::from_secs(2);
 /// Shortest and longest pause between two looks at the chain.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(6));
+/// How long a look at the chain may go on when the router stops.
+const LAST_LOOK: Duration = Duration::from_secs(3);
 /// Attempts per epoch after errors that may pass.
 const ATTEMPTS: u32 = 3;
 /// A Subtensor error that means: not before the next epoch.
@@ -49,10 +51,16 @@ pub async fn run(
 ) {
     let mut keeper = Keeper::new(subnet, chain, neurons);
     loop {
+        let look = keeper.look();
+        tokio::pin!(look);
         let pause = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
-            pause = keeper.look() => pause,
+            () = stop.cancelled() => {
+                // A row that is being sent is to be in the ledger.
+                let _ = timeout(LAST_LOOK, look).await;
+                break;
+            }
+            pause = &mut look => pause,
         };
         tokio::select! {
             biased;
@@ -116,10 +124,9 @@ impl Keeper {
         }
         if let Some(next) = next
             && self.done != Some(next)
+            && next.saturating_sub(block) <= self.lead(next)
         {
-            if next.saturating_sub(block) <= self.lead(next) {
-                self.attempt(next).await;
-            }
+            self.attempt(next).await;
         }
         (self.block_time / 2).clamp(PAUSE.0, PAUSE.1)
     }
@@ -220,15 +227,17 @@ impl Keeper {
         let version_key = self.subnet.policy.weights_version;
         if settings.weights_version_key > version_key {
             let wanted = settings.weights_version_key;
-            return Attempt::NotThisEpoch(format!("the subnet wants weights of version {wanted}, this is {version_key}"));
+            return Attempt::NotThisEpoch(format!(
+                "the subnet wants weights of version {wanted}, this is {version_key}"
+            ));
         }
         let sent_before = self.subnet.ledger().last_row().is_some();
         let since = metagraph.block.saturating_add(1).saturating_sub(me.last_update);
-        if sent_before && since < settings.weights_rate_limit {
-            return Attempt::Again(format!(
-                "only {since} blocks since the last weights, {} are asked for",
-                settings.weights_rate_limit
-            ));
+        let limit = settings.weights_rate_limit;
+        if sent_before && since < limit {
+            let why = format!("only {since} blocks since the last weights, the subnet asks for {limit}");
+            let in_time = metagraph.block.saturating_add(limit - since) < epoch;
+            return if in_time { Attempt::Again(why) } else { Attempt::NotThisEpoch(why) };
         }
         let uids: Vec<u16> = metagraph.neurons.iter().map(|n| n.uid).filter(|uid| *uid != me.uid).collect();
         let owner = |uid: u16| metagraph.neurons.iter().find(|n| n.uid == uid).map(|n| Hotkey(n.hotkey.0));

@@ -231,8 +231,7 @@ impl Ledger {
             let value = useful.get(&hotkey.0).copied().unwrap_or(0.0);
             standing.before = standing.ema;
             // The first epoch is the average; later ones move it.
-            standing.ema =
-                if standing.epochs == 0 { value } else { (1.0 - newest) * standing.ema + newest * value };
+            standing.ema = if standing.epochs == 0 { value } else { (1.0 - newest) * standing.ema + newest * value };
             standing.last = value;
             standing.scored = sums.map_or(0, |s| s.scored);
             standing.failures = sums.map_or(0, |s| s.failures);
@@ -296,8 +295,10 @@ impl Ledger {
                     weight,
                     usefulness_ema: standing.map_or(0.0, |s| s.ema),
                     scored: standing.map_or(0, |s| s.scored),
-                    reason: standing
-                        .map_or_else(|| "no expert here; fills the row the chain asks for".to_owned(), Standing::reason),
+                    reason: standing.map_or_else(
+                        || "no expert here; fills the row the chain asks for".to_owned(),
+                        Standing::reason,
+                    ),
                 })
             })
             .collect()

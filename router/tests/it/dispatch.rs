@@ -30,7 +30,11 @@ struct Run {
 }
 
 async fn run(mesh: &Arc<Mesh>, plan: Vec<ItemPlan>, deadline: Duration) -> Run {
-    let (experts, schema, book) = (listed(mesh), schema(), Book::new(0.05));
+    run_with(Book::new(0.05), mesh, plan, deadline).await
+}
+
+async fn run_with(book: Book, mesh: &Arc<Mesh>, plan: Vec<ItemPlan>, deadline: Duration) -> Run {
+    let (experts, schema) = (listed(mesh), schema());
     let data: Vec<u8> = (0..plan.len()).flat_map(|n| image(n % 8, n)).collect();
     let inputs = Inputs::new(&schema, data.into()).unwrap();
     let subnet = "vision".parse().unwrap();
@@ -69,6 +73,16 @@ async fn slow_expert_is_hedged() {
     assert_eq!(run.outcome.calls[0].failure, Some(Failure::Unfinished));
     assert!(run.took < LONG / 2, "{:?}", run.took);
     assert_eq!(mesh.cancelled.load(Ordering::SeqCst), 1, "the slow call is cancelled");
+}
+
+#[tokio::test]
+async fn an_item_without_any_answer_gets_a_standby_even_when_the_budget_for_hedges_is_spent() {
+    let mesh = Mesh::of(&[Manner::Hangs, good()]);
+    let book = Book::new(0.0);
+    while book.take_hedge() {}
+    let run = run_with(book, &mesh, vec![plan(&[0], &[1])], LONG).await;
+    assert_eq!(run.outcome.answers[0][0].expert, 1);
+    assert!(run.took < LONG / 2, "{:?}", run.took);
 }
 
 #[tokio::test]

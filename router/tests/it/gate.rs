@@ -6,7 +6,7 @@ use glia_protocol::descriptor::Centroid;
 use glia_protocol::{ContentHash, Hotkey, PeerId};
 use glia_router::aggregate::{linear_pool, sharpen, top_class};
 use glia_router::expert::ExpertKey;
-use glia_router::gate::{Bench, ExpertProbes, FitPolicy, GateModel, ProbeSet, Slot, fit, select, weigh};
+use glia_router::gate::{Bench, ExpertProbes, FitPolicy, GateModel, ProbeSet, Slot, fit, select, turn, weigh};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -119,7 +119,9 @@ fn measure(world: &World, k: usize) -> Figures {
         let gate = |i: usize| &world.model.experts[&key(i)];
         let logits: Vec<f32> =
             (0..n).map(|i| world.model.logit(Some(gate(i)), &world.centroids[i], features)).collect();
-        let chosen = select::<ChaCha8Rng>(&bench, &logits, k, 0, None).members;
+        let item = hits as u64 * 7919 + singles[0] as u64;
+        let turned: Vec<f32> = logits.iter().enumerate().map(|(i, l)| l + turn(item, i as u64, 0.5)).collect();
+        let chosen = select::<ChaCha8Rng>(&bench, &turned, k, 0, None).members;
         let weights = weigh(&chosen.iter().map(|&i| logits[i]).collect::<Vec<_>>(), &vec![true; chosen.len()]);
         let calibrated: Vec<Vec<f32>> = chosen.iter().map(|&i| sharpen(&rows[i], gate(i).sharpness)).collect();
         let pool = sharpen(&linear_pool(&weights, &calibrated, CLASSES), world.model.pool_sharpness);
@@ -155,7 +157,7 @@ fn equal_generalists_are_averaged_and_beat_the_best_of_them() {
     let figures = measure(&world(&vec![Kind::Generalist(0.7); 6]), 4);
     assert!(figures.collective > best(&figures.singles) + 0.05, "{} {:?}", figures.collective, figures.singles);
     // Nobody is trusted with most of it, and nobody is left out for good.
-    assert!(figures.shares.iter().all(|share| (0.02..0.5).contains(share)), "{:?}", figures.shares);
+    assert!(figures.shares.iter().all(|share| (0.01..0.4).contains(share)), "{:?}", figures.shares);
 }
 
 #[test]
@@ -189,7 +191,8 @@ fn the_same_answers_give_the_same_gate() {
 fn few_or_no_probes_are_no_error() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let set = items(5, &mut rng);
-    let silent = ExpertProbes { key: key(0), centroids: claim(&Kind::Liar(0), &items(100, &mut rng)), rows: vec![None; 5] };
+    let silent =
+        ExpertProbes { key: key(0), centroids: claim(&Kind::Liar(0), &items(100, &mut rng)), rows: vec![None; 5] };
     let model = fit(&set, &[silent], &POLICY);
     assert!(!model.experts[&key(0)].proven);
     assert!(fit(&ProbeSet::default(), &[], &POLICY).experts.is_empty());

@@ -5,5 +5,6 @@ mod directory;
 mod dispatch;
 mod gate;
 mod mesh;
+mod network;
 mod properties;
 mod scoring;

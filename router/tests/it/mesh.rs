@@ -73,9 +73,7 @@ pub(crate) fn view(items: usize) -> SubnetView {
         netuid: NETUID,
         schema: schema(),
         feature_map: feature_map(),
-        validation: (0..items)
-            .map(|n| Labelled { input: image(n % CLASSES, n).into(), class: n % CLASSES })
-            .collect(),
+        validation: (0..items).map(|n| Labelled { input: image(n % CLASSES, n).into(), class: n % CLASSES }).collect(),
     }
 }
 
@@ -102,7 +100,8 @@ pub(crate) enum Manner {
     Late(Duration),
 }
 
-fn answer(manner: &Manner, pixels: &[u8]) -> Vec<f32> {
+/// What an expert of this manner answers to an image.
+pub(crate) fn answer(manner: &Manner, pixels: &[u8]) -> Vec<f32> {
     let truth = class_of(pixels);
     let peak = |class: usize, mass: f32| {
         let rest = (1.0 - mass) / (CLASSES - 1) as f32;

@@ -23,9 +23,10 @@ fn shares_are_read_per_item_and_for_one_item() {
     let answer = parse(json!({ "outputs": outputs, "parameters": { "experts": experts } })).unwrap();
     assert_eq!(answer.experts[0][0].uid, Some(3));
     assert!(answer.experts[1].is_empty());
-    let one: Answer =
-        serde_json::from_value(json!({"outputs": [{"shape": [1, 1], "data": [1.0]}], "parameters": {"experts": [share]}}))
-            .unwrap();
+    let one: Answer = serde_json::from_value(
+        json!({"outputs": [{"shape": [1, 1], "data": [1.0]}], "parameters": {"experts": [share]}}),
+    )
+    .unwrap();
     assert_eq!(one.check(1).unwrap().experts[0][0].name, "expert-1");
 }
 

@@ -72,7 +72,8 @@ pub fn own_classes(counts: &[u64]) -> Vec<usize> {
         return Vec::new();
     }
     let enough = OWN_SHARE * total as f64;
-    let own: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] as f64 >= enough && counts[class] > 0).collect();
+    let own: Vec<usize> =
+        (0..counts.len()).filter(|&class| counts[class] as f64 >= enough && counts[class] > 0).collect();
     if own.is_empty() {
         return (0..counts.len()).max_by_key(|&class| counts[class]).into_iter().collect();
     }
@@ -121,9 +122,8 @@ pub fn assemble(measured: Measured<'_>) -> Report {
     // The first of equals, so that the name does not depend on the order of comparison.
     let best = (0..rights.len()).rev().max_by_key(|&i| hits(&rights[i]));
     let items = 0..classes.len();
-    let share_right = |item: usize| {
-        rights.iter().filter(|right| right[item]).count() as f64 / rights.len().max(1) as f64
-    };
+    let share_right =
+        |item: usize| rights.iter().filter(|right| right[item]).count() as f64 / rights.len().max(1) as f64;
     let means: Vec<f64> = items.clone().map(share_right).collect();
     let average = right(&plain_average(singles, classes.len()), classes);
     let oracle: Vec<bool> = items.map(|item| rights.iter().any(|right| right[item])).collect();

@@ -11,6 +11,8 @@ use super::{Comparison, Report};
 use crate::chain_view::ChainView;
 use crate::stats::Interval;
 
+/// Reasons of failures that are shown; the JSON report has all.
+const REASONS: usize = 5;
 /// Widest line of a report.
 const WIDTH: u16 = 100;
 
@@ -78,7 +80,7 @@ impl Pen {
             if !left.contains(&index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
-            column.set_padding((0, if index + 1 == header.len() { 0 } else { 2 }));
+            column.set_padding((0, if index + 1 == header.len() { 0 } else { 1 }));
         }
         if self.colour {
             table.enforce_styling();
@@ -113,7 +115,7 @@ fn points(value: f64) -> String {
 
 fn experts(report: &Report, pen: Pen) -> String {
     let mut table =
-        pen.table(&["expert", "uid", "images", "trained on", "all", "95 %", "own region", "95 %"], &[0, 3]);
+        pen.table(&["expert", "uid", "images", "trained on", "whole set", "95 %", "own region", "95 %"], &[0, 3]);
     for expert in &report.experts {
         let best = expert.name == report.baselines.best_single_name;
         let accuracy = Cell::new(percent(expert.accuracy.estimate));
@@ -185,9 +187,11 @@ fn verdicts(out: &mut String, report: &Report, pen: Pen) {
         let _ = writeln!(out, "{}", verdict(k, other, comparison, pen));
     }
     for row in report.collective.iter().filter(|row| row.figures.failed > 0) {
-        for (why, count) in &row.figures.failures {
-            let line = format!("k = {}: {count} requests failed: {why}", row.figures.k);
-            let _ = writeln!(out, "{}", pen.wrap("31", &line));
+        for (why, count) in row.figures.failures.iter().take(REASONS) {
+            let line = format!("k = {}: {} failed: {why}", row.figures.k, counted(*count, "request"));
+            for line in wrapped(&line) {
+                let _ = writeln!(out, "{}", pen.wrap("31", &line));
+            }
         }
     }
 }
@@ -200,12 +204,7 @@ fn verdict(k: usize, other: &str, comparison: &Comparison, pen: Pen) -> String {
         _ => ("●", "33", "shows no difference to"),
     };
     let mark = pen.wrap(code, mark);
-    format!(
-        "{mark} k = {k} {word} {other}: {} points, 95 % {} to {}",
-        points(estimate),
-        points(low),
-        points(high)
-    )
+    format!("{mark} k = {k} {word} {other}: {} points, 95 % {} to {}", points(estimate), points(low), points(high))
 }
 
 fn fraction(value: u16) -> String {
@@ -260,8 +259,13 @@ fn footnotes(out: &mut String, report: &Report, pen: Pen) {
     let (settings, times) = (&report.settings, &report.times);
     let mut notes = vec![
         format!(
-            "{} test images of {}, never trained or calibrated on; roster {}; {} experts, {} routers; {} requests at a time.",
-            settings.items, settings.subnet, settings.roster, report.experts.len(), settings.routers, settings.concurrency
+            "{} of {}, never trained or calibrated on; roster {}; {}, {}; {} at a time.",
+            counted(settings.items, "test image"),
+            settings.subnet,
+            settings.roster,
+            counted(report.experts.len(), "expert"),
+            counted(settings.routers, "router"),
+            counted(settings.concurrency, "request")
         ),
         "Own region: test images of the classes that make up at least 5 % of the expert's training images.".to_owned(),
         "Best single is picked on the test set itself, which favours it. Oracle: some expert is right.".to_owned(),
@@ -286,7 +290,30 @@ fn footnotes(out: &mut String, report: &Report, pen: Pen) {
         notes.insert(3, format!("Dense: the same architecture trained on all {examples} training images."));
     }
     out.push('\n');
-    for note in notes {
-        let _ = writeln!(out, "{}", pen.dim(&note));
+    for line in notes.iter().flat_map(|note| wrapped(note)) {
+        let _ = writeln!(out, "{}", pen.dim(&line));
     }
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A sentence in lines that fit; a single longer word keeps its own line.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        // Never empty: it begins with one line and only grows.
+        let Some(line) = lines.last_mut() else { break };
+        let width = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && width > usize::from(WIDTH) {
+            lines.push(format!("  {word}"));
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
 }

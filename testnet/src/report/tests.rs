@@ -134,7 +134,7 @@ fn the_report_looks_like_this() {
 fn a_loss_is_called_a_loss() {
     let text = render(&sample(1), false);
     assert!(text.contains("▼ k = 2 loses to the best single expert (expert-0): -50.0 points"), "{text}");
-    assert!(text.contains("1 requests failed: the router refused (503)"), "{text}");
+    assert!(text.contains("1 request failed: the router refused (503)"), "{text}");
 }
 
 #[test]
@@ -147,11 +147,7 @@ fn no_line_is_wider_than_100_columns_even_with_long_names() {
     chain.routers = vec![chain.routers[0].clone(); 5];
     report.chain = Some(chain);
     for line in render(&report, false).lines() {
-        assert!(line.chars().count() <= 120, "{} columns: {line}", line.chars().count());
-    }
-    let tables = render(&report, false);
-    for line in tables.lines().filter(|line| line.starts_with('─')) {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
     }
 }
 
@@ -163,7 +159,20 @@ fn colours_come_only_when_wanted() {
 
 #[test]
 fn json_keeps_everything() {
+    /// Equal, but for the last digit of a fraction.
+    fn same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
+        use serde_json::Value::{Array, Number, Object};
+        match (a, b) {
+            (Number(a), Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-12,
+            (Array(a), Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+            (Object(a), Object(b)) => {
+                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            }
+            (a, b) => a == b,
+        }
+    }
     let report = sample(20);
-    let json = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    let back: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+    assert!(same(&serde_json::to_value(&report).unwrap(), &serde_json::to_value(&back).unwrap()));
+    assert_eq!(render(&back, false), render(&report, false));
 }

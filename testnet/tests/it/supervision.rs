@@ -65,8 +65,7 @@ async fn a_process_that_dies_early_gives_its_last_lines() {
 #[tokio::test]
 async fn a_process_that_is_never_ready_meets_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process =
-        Process::spawn(launch(dir.path(), "echo thinking; exec cat", Lifetime::WithParent)).unwrap();
+    let mut process = Process::spawn(launch(dir.path(), "echo thinking; exec cat", Lifetime::WithParent)).unwrap();
     // Until it has spoken: the error quotes it.
     let deadline = Instant::now() + LONG;
     while tail(&dir.path().join("one.log"), 1, 100).unwrap().is_empty() && Instant::now() < deadline {

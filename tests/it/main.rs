@@ -1,0 +1,4 @@
+//! The whole of Glia: house rules, and meshes of real processes.
+
+mod mesh;
+mod tidy;
