@@ -9,8 +9,9 @@
 //! A claim only nominates: where an expert says it is skilled, it is probed, and only measured answers earn weight.
 //! Everything here is pure; chance comes in as an argument.
 //!
-//! Modules in flow order: [`prior`], [`trust`], [`model`], [`fit`], [`select`].
+//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@select`].
 
+mod climb;
 pub mod fit;
 pub mod model;
 pub mod prior;

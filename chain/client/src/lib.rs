@@ -1,4 +1,4 @@
-//! A handle on the chain: reads subnets and neurons, signs and sends calls, follows blocks.
+//! `glia-chain-client` is a handle on the chain: it reads subnets and neurons, signs and sends calls, follows blocks.
 //!
 //! ```text
 //! Chain::connect ─▶ session (RPC, metadata) ─▶ view (storage at one block) ─▶ metagraph, hyperparameters …

@@ -1,4 +1,4 @@
-//! The embedded default chain: one process that executes the runtime natively, seals blocks on a timer, keeps them
+//! `glia-chain-devnode` is the embedded default chain: one process that executes the runtime natively, seals blocks on a timer, keeps them
 //! durably and serves the JSON-RPC that Substrate clients speak.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! The consensus pallet of Glia, shown as `SubtensorModule`: subnets, neurons, stake, weights, epochs and rewards, with the
+//! `glia-chain-pallet` is the consensus pallet, shown as `SubtensorModule`: subnets, neurons, stake, weights, epochs and rewards, with the
 //! public names, argument names and encodings of the Bittensor chain.
 //!
 //! What happens, in the order a participant meets it:

@@ -1,4 +1,5 @@
-//! The integer mathematics of the chain: what stake, weights and blocks turn into, without floats, without storage, without `std`.
+//! `glia-chain-rules` is the integer mathematics of the chain: what stake, weights and blocks turn into, without floats,
+//! without storage, without `std`.
 //!
 //! ```text
 //!  stake, weights, bonds ─▶ epoch ─▶ consensus, incentive, dividends, permits, bonds, emission

@@ -1,4 +1,4 @@
-//! The runtime of the Glia chain: which pallets it has, at which index, with which settings.
+//! `glia-chain-runtime` is the runtime of the Glia chain: which pallets it has, at which index, with which settings.
 //!
 //! ```text
 //! extrinsic ─▶ extensions (era, nonce, weight, fee) ─▶ call of a pallet ─▶ storage
