@@ -1,4 +1,5 @@
 //! The whole of Glia: house rules, and meshes of real processes.
 
+mod epoch;
 mod mesh;
 mod tidy;
