@@ -77,6 +77,9 @@ pub(crate) struct DemoArgs {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Fail unless the collective beats the best single expert, the 95 % interval excluding 0
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Leave the mesh running
     #[arg(long)]
     pub(crate) keep: bool,
@@ -102,7 +105,7 @@ pub(crate) enum TestnetCommand {
     /// Print the log of one process, or the names of all
     #[command(after_help = "Example:\n  glia testnet logs expert-0 --lines 50")]
     Logs {
-        /// Process name, e.g. expert-0, router-0, chain, bootstrap
+        /// Process name, e.g. expert-0, router-1, chain, bootstrap
         process: Option<String>,
         /// Lines from the end
         #[arg(long, short = 'n', default_value_t = 40)]
@@ -217,9 +220,10 @@ pub(crate) struct RouteArgs {
     /// Experts per request
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) k: u8,
-    /// TAO to stake so that the weights of this router count (local development chain: taken from the development account)
-    #[arg(long, default_value_t = 100, value_name = "TAO")]
-    pub(crate) stake: u64,
+    /// TAO to stake so that the weights of this router count [default: 1000 of the development account on a development
+    /// chain, none elsewhere]
+    #[arg(long, value_name = "TAO")]
+    pub(crate) stake: Option<u64>,
     /// Address the control plane listens on
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,

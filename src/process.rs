@@ -11,6 +11,7 @@ use glia_peer::HotkeySigner;
 use glia_protocol::Hotkey;
 use glia_protocol::signature::Signature;
 use glia_testnet::spec::data_home;
+use glia_testnet::stop_on_signals;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -29,9 +30,9 @@ pub(crate) fn start_logging(verbose: u8) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(verbose > 0).init();
 }
 
-/// A token that is cancelled by Ctrl-C, SIGTERM or, when asked for, the end of standard input.
+/// A token that is cancelled by Ctrl-C (a second one ends the process at once), SIGTERM or, when asked for, the end of standard input.
 pub(crate) fn stop_token(supervision: &Supervision) -> anyhow::Result<CancellationToken> {
-    let token = on_signal()?;
+    let token = stop_on_signals()?;
     if supervision.exit_with_parent {
         let orphaned = token.clone();
         // A plain thread: a blocked read of standard input cannot be cancelled and must not hold the runtime.
@@ -41,25 +42,6 @@ pub(crate) fn stop_token(supervision: &Supervision) -> anyhow::Result<Cancellati
             orphaned.cancel();
         })?;
     }
-    Ok(token)
-}
-
-/// A token that is cancelled by Ctrl-C or SIGTERM.
-pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        cancel.cancel();
-    });
     Ok(token)
 }
 

@@ -26,7 +26,7 @@ use crate::roster::{Entry, Kind, PartitionError, Roster};
 use crate::subnet::Subnet;
 
 /// Goes into the cache key: raise it when training changes, so that old checkpoints are not reused.
-const CODE_VERSION: u32 = 1;
+const CODE_VERSION: u32 = 2;
 /// How much larger than usual the random parameters of a `noise` expert are.
 const NOISE_SPREAD: f32 = 8.0;
 
@@ -76,7 +76,8 @@ pub enum TrainError {
 pub struct TrainOptions {
     /// Where to compute.
     pub device: DeviceChoice,
-    /// Also train one model of the same architecture on all training images.
+    /// Also train one model of the same architecture on all training images, for as many passes as let it see the
+    /// images of all experts together.
     pub dense: bool,
     /// Experts trained at the same time.
     pub threads: usize,
@@ -110,6 +111,11 @@ impl TrainOptions {
     pub fn epochs_for(&self, examples: usize) -> u32 {
         let (fewest, most) = self.epochs;
         (self.images.div_ceil(examples.max(1)) as u32).min(most).max(fewest)
+    }
+
+    /// Passes of `entry` over its `examples` images; none for noise.
+    fn epochs_of(&self, entry: &Entry, examples: usize) -> u32 {
+        if entry.kind == Kind::Noise { 0 } else { self.epochs_for(examples) }
     }
 }
 
@@ -202,9 +208,17 @@ pub fn train_roster(
     for entry in &entries {
         sizes.push(run.examples(entry)?.len());
     }
+    let mut epochs: Vec<u32> =
+        entries.iter().zip(&sizes).map(|(entry, &size)| options.epochs_of(entry, size)).collect();
+    if options.dense {
+        // A fair rival: it sees as many images as all experts together.
+        let experts: usize = sizes.iter().zip(&epochs).take(roster.experts.len()).map(|(s, &e)| s * e as usize).sum();
+        let dense = sizes[roster.experts.len()].max(1);
+        epochs[roster.experts.len()] = ((experts + dense / 2) / dense).max(1) as u32;
+    }
     // The longest first, so that no thread is left alone with it at the end.
     let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i] * options.epochs_for(sizes[i]) as usize));
+    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i] * epochs[i] as usize));
     let results: Vec<Mutex<Option<Result<TrainedExpert, TrainError>>>> =
         entries.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
@@ -212,7 +226,7 @@ pub fn train_roster(
         for _ in 0..options.threads.clamp(1, entries.len()) {
             scope.spawn(|| {
                 while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = run.expert(index, &entries[index]);
+                    let result = run.expert(index, &entries[index], epochs[index]);
                     let failed = result.is_err();
                     if let Ok(mut slot) = results[index].lock() {
                         *slot = Some(result);
@@ -251,7 +265,9 @@ pub fn train_one(
 ) -> Result<TrainedExpert, TrainError> {
     fs::create_dir_all(folder).map_err(|source| TrainError::Folder { path: folder.to_owned(), source })?;
     let device = ComputeDevice::open(options.device)?;
-    Run { subnet, folder, options, device, progress, stop }.expert(0, entry)
+    let run = Run { subnet, folder, options, device, progress, stop };
+    let epochs = options.epochs_of(entry, run.examples(entry)?.len());
+    run.expert(0, entry, epochs)
 }
 
 struct Run<'a> {
@@ -270,25 +286,23 @@ impl Run<'_> {
     }
 
     /// Hash of everything the checkpoint of `entry` depends on.
-    fn key(&self, entry: &Entry) -> ContentHash {
+    fn key(&self, entry: &Entry, epochs: u32) -> ContentHash {
         let o = self.options;
         let text = format!(
-            "{CODE_VERSION}\n{}\n{}\n{}\n{entry:?}\n{} {} {} {:?}\n{}",
+            "{CODE_VERSION}\n{}\n{}\n{}\n{entry:?}\n{} {} {epochs}\n{}",
             Architecture::Cnn28.name(),
             self.subnet.feature_map_hash(),
             self.subnet.data_hash(),
             o.batch,
             o.learning_rate,
-            o.images,
-            o.epochs,
             self.device.backend(),
         );
         ContentHash::of(text.as_bytes())
     }
 
-    fn expert(&self, index: usize, entry: &Entry) -> Result<TrainedExpert, TrainError> {
+    fn expert(&self, index: usize, entry: &Entry, epochs: u32) -> Result<TrainedExpert, TrainError> {
         let started = Instant::now();
-        let key = self.key(entry);
+        let key = self.key(entry, epochs);
         let path = self.folder.join(format!("{}-{}.safetensors", entry.name, &key.to_string()[..12]));
         let name = entry.name.clone();
         if let Ok(checkpoint) = LoadedCheckpoint::load(&path, self.subnet)
@@ -298,7 +312,6 @@ impl Run<'_> {
             return Ok(TrainedExpert { name, path, checkpoint, reused: true, took: started.elapsed() });
         }
         let data = self.subnet.train().select(&self.examples(entry)?);
-        let epochs = if entry.kind == Kind::Noise { 0 } else { self.options.epochs_for(data.len()) };
         let steps = data.len().div_ceil(self.options.batch.max(1)) * epochs as usize;
         (self.progress)(Progress::Started { index, name: name.clone(), examples: data.len(), steps });
         let mut rng = ChaCha8Rng::seed_from_u64(entry.seed);

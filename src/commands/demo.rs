@@ -1,5 +1,6 @@
 //! `glia demo`: the whole network on one machine, measured.
 
+use anyhow::ensure;
 use glia_testnet::demo::{DemoOptions, run_demo};
 use glia_testnet::progress::Progress;
 
@@ -7,7 +8,7 @@ use crate::cli::DemoArgs;
 use crate::process;
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
-    let stop = process::on_signal()?;
+    let stop = glia_testnet::stop_on_signals()?;
     let home = process::home(args.data_dir.as_deref())?;
     let options = DemoOptions {
         dir: Some(home.join("testnets").join("demo")),
@@ -19,6 +20,12 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         seed: args.seed,
         ..DemoOptions::default()
     };
-    run_demo(options, &std::env::current_exe()?, &Progress::auto(), &stop).await?;
+    let report = run_demo(options, &std::env::current_exe()?, &Progress::auto(), &stop).await?;
+    let faults = report.faults();
+    ensure!(faults.is_empty(), "{}", faults.join("; "));
+    ensure!(
+        !args.check || report.collective_wins(),
+        "the collective does not beat the best single expert by a margin whose 95 % interval excludes 0"
+    );
     Ok(())
 }

@@ -11,10 +11,10 @@ use glia_testnet::progress::Progress;
 use glia_testnet::stats::Interval;
 
 use crate::cli::EvalArgs;
-use crate::{process, table};
+use crate::table;
 
 pub(super) async fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let stop = process::on_signal()?;
+    let stop = glia_testnet::stop_on_signals()?;
     let subnet = Subnet::by_name(&args.subnet)?;
     let client = RouterClient::new(&args.router)?;
     // Asked first, so that a wrong address is one sentence and not 1,500 failed requests.

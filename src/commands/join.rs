@@ -14,7 +14,9 @@ use crate::cli::{DeviceArg, JoinArgs};
 use crate::{keys, process};
 
 /// How long answers under way may take after Ctrl-C.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long leaving may take in all; who supervises processes waits a little longer before it kills.
+const LEAVE: Duration = Duration::from_secs(7);
 
 pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let stop = process::stop_token(&args.supervision)?;
@@ -24,8 +26,7 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         joined = start(&args) => {
             let expert = joined?;
             stop.cancelled().await;
-            expert.leave().await;
-            Ok(())
+            tokio::time::timeout(LEAVE, expert.leave()).await.context("leaving took too long")
         }
     }
 }
@@ -63,6 +64,7 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
                 hotkey: &keys.hotkey,
                 coldkey: &keys.coldkey,
                 stake: 0,
+                development_funds: true,
                 wait_for_funds: args.wait_for_funds,
             },
             |step| process::tell_enrolment(&name, step),

@@ -10,6 +10,9 @@ use crate::cli::RouteArgs;
 use crate::{keys, process};
 
 const RAO_PER_TAO: u64 = 1_000_000_000;
+/// TAO staked on a development chain when nothing is said: well above what experts earn in a day of local epochs, so
+/// that routers, not experts, decide the consensus.
+const DEVELOPMENT_STAKE: u64 = 1000;
 
 pub(super) async fn run(args: RouteArgs) -> anyhow::Result<()> {
     ensure!(
@@ -37,13 +40,15 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
     let dir = process::data_dir(args.data_dir.as_deref(), &args.name)?;
     let keys = keys::load_or_create(&dir)?;
     let chain = Chain::connect(&args.chain, ConnectOptions::default()).await?;
+    let stake = args.stake.unwrap_or(if chain.is_development() { DEVELOPMENT_STAKE } else { 0 });
     let enrolled = chain
         .enrol(
             EnrolRequest {
                 netuid: subnet.netuid(),
                 hotkey: &keys.hotkey,
                 coldkey: &keys.coldkey,
-                stake: args.stake.saturating_mul(RAO_PER_TAO),
+                stake: stake.saturating_mul(RAO_PER_TAO),
+                development_funds: true,
                 wait_for_funds: args.wait_for_funds,
             },
             |step| process::tell_enrolment(&args.name, step),

@@ -28,7 +28,7 @@ fn dir(place: &TestnetPlace) -> anyhow::Result<PathBuf> {
 }
 
 pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
-    let stop = process::on_signal()?;
+    let stop = glia_testnet::stop_on_signals()?;
     let progress = Progress::auto();
     let subnet = Subnet::by_name("vision")?;
     let roster = lab::roster(&args.roster, usize::from(args.experts.unwrap_or(USUAL_EXPERTS)), &subnet)?;
@@ -58,9 +58,9 @@ pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
     if let Some((_, client)) = testnet.routers().first() {
         println!("\nask it:   glia infer --router {} --digits-index 7", client.url());
     }
-    let name = if args.place.name == "default" { String::new() } else { format!(" --name {}", args.place.name) };
-    println!("watch it: glia testnet status{name}");
-    println!("stop it:  glia testnet down{name}{}", if args.detach { "" } else { "  (or Ctrl-C here)" });
+    let place = flags(&args.place);
+    println!("watch it: glia testnet status{place}");
+    println!("stop it:  glia testnet down{place}{}", if args.detach { "" } else { "  (or Ctrl-C here)" });
     if args.detach {
         testnet.leave_running()?;
         return Ok(());
@@ -73,8 +73,20 @@ pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
     testnet.stop().await?;
     match ended {
         None => Ok(()),
-        Some(name) => bail!("{name} ended by itself; its last lines: glia testnet logs {name}"),
+        Some(name) => bail!("{name} ended by itself; its last lines: glia testnet logs {name}{place}"),
     }
+}
+
+/// The flags that name this testnet in another command.
+fn flags(place: &TestnetPlace) -> String {
+    let mut flags = String::new();
+    if place.name != "default" {
+        flags.push_str(&format!(" --name {}", place.name));
+    }
+    if let Some(dir) = &place.data_dir {
+        flags.push_str(&format!(" --data-dir {}", dir.display()));
+    }
+    flags
 }
 
 pub(super) async fn status(place: &TestnetPlace, json: bool) -> anyhow::Result<()> {

@@ -6,10 +6,9 @@ use glia_testnet::lab;
 use glia_testnet::progress::Progress;
 
 use crate::cli::TrainArgs;
-use crate::process;
 
 pub(super) async fn run(args: TrainArgs) -> anyhow::Result<()> {
-    let stop = process::on_signal()?;
+    let stop = glia_testnet::stop_on_signals()?;
     let subnet = Subnet::by_name(&args.subnet)?;
     let roster = lab::roster(&args.roster, usize::from(args.experts), &subnet)?;
     let options = TrainOptions { dense: args.dense, ..TrainOptions::default() };

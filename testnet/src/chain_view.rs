@@ -204,7 +204,7 @@ fn compose(
     }
 }
 
-/// Equal where it matters: the chain does not store weights of 0.
+/// Equal where it matters: a ledger also explains experts of weight 0, which are not in the row that is sent.
 fn same_weights(ledger: &BTreeMap<u16, u16>, storage: &BTreeMap<u16, u16>) -> bool {
     let positive = |weights: &BTreeMap<u16, u16>| -> BTreeMap<u16, u16> {
         weights.iter().filter(|(_, weight)| **weight > 0).map(|(uid, weight)| (*uid, *weight)).collect()

@@ -140,15 +140,18 @@ pub fn alone(
             name: expert.name.clone(),
             uid: None,
             trained_on: trained_on(meta, subnet.labels()),
+            passes: meta.epochs,
             // A noise expert lists examples it only claims.
             class_counts: if honest { meta.counts.clone() } else { vec![0; meta.counts.len()] },
             probabilities: answer(&expert.checkpoint)?,
         });
     }
     let dense = match &trained.dense {
-        Some(dense) => {
-            Some(Dense { examples: dense.checkpoint.meta.examples, probabilities: answer(&dense.checkpoint)? })
-        }
+        Some(dense) => Some(Dense {
+            examples: dense.checkpoint.meta.examples,
+            passes: dense.checkpoint.meta.epochs,
+            probabilities: answer(&dense.checkpoint)?,
+        }),
         None => None,
     };
     Ok((singles, dense))

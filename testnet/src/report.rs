@@ -31,6 +31,29 @@ pub struct Report {
     pub resident_bytes: Option<u64>,
 }
 
+impl Report {
+    /// What must never be in a report: requests without an answer, weights on chain that no ledger explains.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let unanswered = self.collective.iter().filter(|row| row.figures.failed > 0);
+        let mut faults: Vec<String> = unanswered
+            .map(|row| format!("at k = {} {} requests got no answer", row.figures.k, row.figures.failed))
+            .collect();
+        let routers = self.chain.iter().flat_map(|chain| &chain.routers).filter(|router| !router.equal);
+        faults.extend(
+            routers.map(|router| format!("the weights of {} on chain are not those of its ledger", router.name)),
+        );
+        faults
+    }
+
+    /// Whether the collective at its largest k beats the best single expert, the 95 % interval excluding 0.
+    #[must_use]
+    pub fn collective_wins(&self) -> bool {
+        let largest = self.collective.iter().max_by_key(|row| row.figures.k);
+        largest.is_some_and(|row| row.versus_best_single.difference.low > 0.0)
+    }
+}
+
 /// What was evaluated and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -88,6 +111,12 @@ pub struct Baselines {
     pub dense: Option<Interval>,
     /// Its training examples.
     pub dense_examples: Option<u64>,
+    /// Its passes over them.
+    #[serde(default)]
+    pub dense_passes: Option<u32>,
+    /// Images that all experts together saw in training, repeats counted.
+    #[serde(default)]
+    pub experts_saw: u64,
 }
 
 /// The collective at one k.

@@ -136,12 +136,15 @@ pub fn default_dir(name: &str) -> Result<PathBuf> {
     Ok(data_home()?.join("testnets").join(name))
 }
 
-/// Where glia keeps what belongs to the user: `$XDG_DATA_HOME/glia` or `~/.local/share/glia`.
+/// Where glia keeps what belongs to the user: `$GLIA_DATA_DIR`, `$XDG_DATA_HOME/glia` or `~/.local/share/glia`.
 ///
 /// # Errors
 /// When neither `XDG_DATA_HOME` nor `HOME` is set.
 pub fn data_home() -> Result<PathBuf> {
     let set = |key| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(home) = set("GLIA_DATA_DIR") {
+        return Ok(home);
+    }
     if let Some(home) = set("XDG_DATA_HOME").filter(|path| path.is_absolute()) {
         return Ok(home.join("glia"));
     }

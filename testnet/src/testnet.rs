@@ -295,12 +295,16 @@ impl Testnet {
         Ok(())
     }
 
-    /// Starts a process again, with its old keys and data, and waits until it is ready.
+    /// Starts an expert or router again, with its old keys and data, and waits until it is ready.
     ///
     /// # Errors
     /// When it never was part of the testnet or does not come up.
     pub async fn restart(&mut self, name: &str) -> Result<()> {
         let role = self.state().process(name).map(|record| record.role).ok_or_else(|| self.unknown(name))?;
+        ensure!(
+            matches!(role, Role::Expert | Role::Router),
+            "{name} cannot be restarted alone: the others know it by its address; stop the testnet and start it again"
+        );
         let launch = match self.processes.remove(name) {
             Some(mut process) => {
                 process.stop(GRACE).await;
@@ -314,12 +318,6 @@ impl Testnet {
     }
 
     fn launch_of(&self, name: &str) -> Result<Launch> {
-        if name == "chain" {
-            return Ok(commands::chain(&self.spec));
-        }
-        if name == "bootstrap" {
-            return Ok(commands::bootstrap(&self.spec));
-        }
         if let Some(expert) = self.spec.experts.iter().find(|expert| expert.name == name) {
             return Ok(commands::expert(&self.spec, expert, &self.meeting));
         }

@@ -23,7 +23,9 @@ pub struct EnrolRequest<'a> {
     pub coldkey: &'a Keypair,
     /// Stake wanted on the hotkey, in rao of TAO to spend; 0 for experts, above for routers.
     pub stake: u64,
-    /// Whether to wait for funds on a chain that has no development account.
+    /// Whether the development account may pay, on a development chain.
+    pub development_funds: bool,
+    /// Whether to wait for funds that nobody has sent yet.
     pub wait_for_funds: bool,
 }
 
@@ -177,7 +179,7 @@ impl Chain {
         if missing == 0 {
             return Ok(());
         }
-        if self.is_development() {
+        if request.development_funds && self.is_development() {
             let bank = Keypair::from_suri(DEVELOPMENT_SURI)?;
             self.transfer(&bank, coldkey, missing)
                 .await

@@ -19,6 +19,8 @@ pub struct Single {
     pub uid: Option<u16>,
     /// What it was trained on, for people.
     pub trained_on: String,
+    /// Passes over its training examples.
+    pub passes: u32,
     /// Training examples per class.
     pub class_counts: Vec<u64>,
     /// Probabilities per test item.
@@ -30,6 +32,8 @@ pub struct Single {
 pub struct Dense {
     /// Training examples.
     pub examples: u64,
+    /// Passes over them.
+    pub passes: u32,
     /// Probabilities per test item.
     pub probabilities: Vec<Vec<f32>>,
 }
@@ -138,6 +142,11 @@ pub fn assemble(measured: Measured<'_>) -> Report {
         oracle_gate: accuracy(&oracle),
         dense: dense_right.as_deref().map(accuracy),
         dense_examples: dense.map(|dense| dense.examples),
+        dense_passes: dense.map(|dense| dense.passes),
+        experts_saw: singles
+            .iter()
+            .map(|single| single.class_counts.iter().sum::<u64>() * u64::from(single.passes))
+            .sum(),
     };
     let collective = evaluations.iter().map(|evaluation| {
         let right = evaluation.right();

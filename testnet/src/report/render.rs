@@ -286,8 +286,14 @@ fn footnotes(out: &mut String, report: &Report, pen: Pen) {
                 .map_or_else(String::new, |bytes| format!("; {} MiB in all processes", bytes / (1024 * 1024)))
         ),
     ];
-    if let Some(examples) = report.baselines.dense_examples {
-        notes.insert(3, format!("Dense: the same architecture trained on all {examples} training images."));
+    if let (Some(examples), Some(passes)) = (report.baselines.dense_examples, report.baselines.dense_passes) {
+        let note = format!(
+            "Dense: the same architecture trained on all {examples} training images, {passes} passes: {} images seen; \
+             all experts together saw {}.",
+            examples * u64::from(passes),
+            report.baselines.experts_saw
+        );
+        notes.insert(3, note);
     }
     out.push('\n');
     for line in notes.iter().flat_map(|note| wrapped(note)) {

@@ -17,6 +17,7 @@ fn sample(collective_wrong_every: usize) -> Report {
         name: format!("expert-{e}"),
         uid: Some(e as u16 + 1),
         trained_on: format!("{} and {}", labels[2 * e], labels[2 * e + 1]),
+        passes: 2,
         class_counts: (0..4).map(|c| if c / 2 == e { 150 } else { 3 }).collect(),
         probabilities: classes.iter().map(|&c| certain(if c / 2 == e { c } else { 2 * e }, 4)).collect(),
     };
@@ -78,7 +79,7 @@ fn sample(collective_wrong_every: usize) -> Report {
             neuron(3, "router-1", 0),
         ],
     };
-    let dense = Dense { examples: 600, probabilities: classes.iter().map(|&c| certain(c, 4)).collect() };
+    let dense = Dense { examples: 600, passes: 3, probabilities: classes.iter().map(|&c| certain(c, 4)).collect() };
     let singles = [single(0), single(1)];
     let times = Times { train: 9.5, from_cache: false, start: 4.0, evaluate: 6.25, epoch: 1.5, total: 22.0 };
     assemble(Measured {

@@ -1,6 +1,7 @@
 //! The client against the embedded chain.
 
 mod connection;
+mod enrol;
 mod neuron;
 mod submitting;
 mod world;
