@@ -348,7 +348,7 @@ pub(crate) enum ChainCommand {
     },
     /// Calculate a Yuma epoch from a file
     #[command(
-        after_help = "Example:\n  glia chain epoch --input docs/examples/yuma-case.json\n\nThe file holds one case or an array of cases with `n`, `hyperparameters` and `inputs`."
+        after_help = "Example:\n  glia chain epoch --input docs/examples/yuma-case.json\n\nThe file holds one case or an array of cases with `n`, `hyperparameters` and `inputs` (or `steps`, a list of\nobjects with `inputs`, for several epochs in a row)."
     )]
     Epoch {
         /// JSON file, or - for standard input

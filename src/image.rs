@@ -30,7 +30,7 @@ fn decode(path: &Path) -> anyhow::Result<(usize, usize, Vec<u8>)> {
     let limits = Limits { bytes: MAX_DECODER_BYTES };
     let mut decoder = Decoder::new_with_limits(BufReader::new(File::open(path)?), limits);
     decoder.set_transformations(Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info()?;
+    let mut reader = decoder.read_info().context("it is no PNG, and nothing else is read")?;
     let (width, height) = (reader.info().width, reader.info().height);
     ensure!(
         (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height),

@@ -1,6 +1,6 @@
 //! What every long-running `glia` process does alike: logs, the ready file, leaving with its parent.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,13 +21,19 @@ use crate::cli::Supervision;
 /// Logs to standard error: `RUST_LOG`, or by the number of `-v`.
 pub(crate) fn start_logging(verbose: u8) {
     let default = match verbose {
-        0 => "warn,glia=info,glia_peer=warn,glia_experts=warn,glia_router=warn",
+        0 => "warn,libp2p_kad=error,glia=info,glia_peer=warn,glia_experts=warn,glia_router=warn",
         1 => "info",
         2 => "debug",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(verbose > 0).init();
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(coloured)
+        .with_target(verbose > 0)
+        .init();
 }
 
 /// A token that is cancelled by Ctrl-C (a second one ends the process at once), SIGTERM or, when asked for, the end of standard input.

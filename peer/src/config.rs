@@ -69,16 +69,20 @@ impl Default for Timing {
 pub struct Limits {
     /// Control-plane connections, both directions together.
     pub control_connections: u32,
-    /// Tensor connections it accepts.
+    /// Tensor connections it accepts; of a full table the one that is idle longest gives way.
     pub data_connections: usize,
     /// Tensor connections it accepts of one peer.
     pub data_connections_per_peer: usize,
     /// Requests at once on one tensor connection.
     pub streams_per_connection: u32,
-    /// Requests at once over all tensor connections.
+    /// Requests at once over all tensor connections; one peer gets an eighth of them, at least one.
     pub requests: usize,
-    /// Payload bytes of requests that are being read or answered, over all connections.
+    /// Payload bytes of requests that are being read or answered, over all connections; one peer gets an eighth of
+    /// them, or [`Self::request_payload`] if that is more.
     pub payload_bytes: usize,
+    /// Payload bytes of one request (8 MiB); more is refused as too large. The protocol's own bound
+    /// (`MAX_FRAME_PAYLOAD`) holds in any case.
+    pub request_payload: usize,
 }
 
 impl Default for Limits {
@@ -90,6 +94,7 @@ impl Default for Limits {
             streams_per_connection: 128,
             requests: 1024,
             payload_bytes: 512 * 1024 * 1024,
+            request_payload: 8 * 1024 * 1024,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! caller: pool ─▶ connection ─▶ stream: request ▶ …… ▶ response, or refusal, or reset
-//! expert: server ─▶ limits ─▶ wire ─▶ ForwardHandler ─▶ wire
+//! expert: server ─▶ table, shares ─▶ wire ─▶ ForwardHandler ─▶ wire
 //! ```
 
 mod client;
@@ -10,6 +10,8 @@ mod codes;
 mod endpoint;
 mod pool;
 mod server;
+mod shares;
+mod table;
 mod tls;
 mod wire;
 

@@ -11,7 +11,7 @@
 //! bootstrap node is a network that does neither. No type of libp2p or quinn appears in this crate's interface.
 //!
 //! Modules, in the order of a node's life: [`identity`], [`config`], [`network`], [`offer`], `control`, `data`,
-//! [`reputation`], [`shutdown`].
+//! [`reputation`], `shutdown`.
 
 mod address;
 pub mod config;
@@ -22,7 +22,7 @@ pub mod identity;
 pub mod network;
 pub mod offer;
 pub mod reputation;
-pub mod shutdown;
+mod shutdown;
 
 pub use config::{HotkeySigner, Limits, NetworkConfig, Timing};
 pub use data::ForwardHandler;
@@ -30,4 +30,3 @@ pub use errors::{AdvertiseError, DescribeError, FindError, ForwardError, Possess
 pub use identity::{Identity, IdentityError};
 pub use network::Network;
 pub use offer::ExpertOffer;
-pub use shutdown::{Shutdown, StopReason};

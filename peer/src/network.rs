@@ -25,7 +25,7 @@ use crate::data::{DataPlane, DataSetup, ForwardHandler};
 use crate::errors::{AdvertiseError, AskError, DescribeError, FindError, ForwardError, PossessionError, StartError};
 use crate::offer::{ExpertOffer, LoadSource};
 use crate::reputation::{Misdeed, Reputation};
-use crate::shutdown::{Shutdown, StopReason};
+use crate::shutdown::Shutdown;
 
 /// Heartbeats a slow subscriber may lag behind.
 const HEARTBEATS: usize = 1024;
@@ -188,14 +188,20 @@ impl Network {
     }
 
     /// Takes all offers back: no DHT records, no descriptors, a `Leaving` heartbeat. Requests are still answered.
+    /// Returns after [`Timing::query`] at the latest: leaving never waits for a swarm that is stuck.
     ///
     /// # Cancel safety
-    /// Cancel safe.
+    /// Cancel safe: what was begun goes on.
     pub async fn withdraw(&self) {
         let (reply, done) = oneshot::channel();
-        if self.send(Command::Withdraw { reply }).await.is_ok() {
-            // An error says that the network stopped, which withdraws too.
-            let _ = done.await;
+        let withdrawn = async {
+            if self.send(Command::Withdraw { reply }).await.is_ok() {
+                // An error says that the network stopped, which withdraws too.
+                let _ = done.await;
+            }
+        };
+        if tokio::time::timeout(self.inner.timing.query, withdrawn).await.is_err() {
+            tracing::warn!("the offers were not taken back in time");
         }
     }
 
@@ -335,7 +341,7 @@ impl Network {
             data.drain(self.inner.timing.drain).await;
             data.close().await;
         }
-        self.inner.shutdown.stop(StopReason::Requested);
+        self.inner.shutdown.stop();
         let late = self.inner.shutdown.drain(JOIN).await;
         if !late.is_empty() {
             tracing::warn!(tasks = ?late, "tasks did not end in time");

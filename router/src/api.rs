@@ -2,8 +2,9 @@
 //!
 //! Errors are `{"error": "a sentence"}` with a fitting status. Bodies, batches and requests at the same time are limited.
 //!
-//! Modules in flow order: [`tensor`] (numbers in, bytes out), [`infer`], [`mesh`] (experts, ledger).
+//! Modules in flow order: [`tensor`] (numbers in, bytes out), `body`, [`infer`], [`mesh`] (experts, ledger).
 
+mod body;
 pub mod infer;
 pub mod mesh;
 pub mod tensor;

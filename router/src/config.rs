@@ -95,7 +95,7 @@ pub struct Policy {
     pub exploration: f64,
     /// By how much logits are moved when members are chosen, so that equals take turns.
     pub turns: f32,
-    /// Probe answers from which on an expert is no newcomer.
+    /// Probe answers in the claimed region (all of it, if it holds fewer) from which on an expert is no newcomer.
     pub min_probes: usize,
     /// Labelled inputs every expert is probed with, at most.
     pub probe_items: usize,
@@ -123,6 +123,8 @@ pub struct Policy {
     pub max_body: usize,
     /// HTTP requests worked on at the same time; more wait.
     pub max_requests: usize,
+    /// Time a client has to send its body.
+    pub body_patience: Duration,
     /// `version_key` of the weights this software sets; a chain that asks for more gets none.
     pub weights_version: u64,
 }
@@ -151,7 +153,8 @@ impl Default for Policy {
             hedge_share: 0.05,
             max_batch: 1024,
             max_body: 8 * 1024 * 1024,
-            max_requests: 256,
+            max_requests: 64,
+            body_patience: Duration::from_secs(10),
             weights_version: 1,
         }
     }
@@ -194,9 +197,10 @@ impl Policy {
         if counts.contains(&0) || self.max_requests == 0 || self.max_body == 0 {
             return refuse("probe, score, batch, body and request limits must be above zero");
         }
-        let times = [self.reprobe_every, self.score_every, self.silence, self.walk_min, self.walk_max];
+        let times =
+            [self.reprobe_every, self.score_every, self.silence, self.walk_min, self.walk_max, self.body_patience];
         if times.iter().any(Duration::is_zero) || self.walk_min > self.walk_max {
-            return refuse("every interval must be above zero and walk_min not above walk_max");
+            return refuse("every interval and body_patience must be above zero and walk_min not above walk_max");
         }
         Ok(())
     }

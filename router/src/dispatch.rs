@@ -53,6 +53,8 @@ pub struct Job<'a> {
     pub plan: &'a [ItemPlan],
     /// Time for all of it.
     pub deadline: Duration,
+    /// Whether that is time enough for an expert: who is late for less is not to blame.
+    pub fair: bool,
     /// Answers with which an item can do when somebody is very slow.
     pub k_min: usize,
     /// Names the request in all its calls.
@@ -68,6 +70,9 @@ pub enum Failure {
     /// It brought an answer that does not count.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// This router could not even ask; not the expert's fault.
+    #[error("this router could not ask it: {0}")]
+    Own(String),
     /// It was not needed any more, or the deadline came first.
     #[error("no answer before the deadline")]
     Unfinished,
@@ -145,7 +150,7 @@ struct Item {
     standbys: std::collections::VecDeque<usize>,
 }
 
-type Flight<'a> = BoxFuture<'a, (usize, Result<ForwardResponse, CallError>)>;
+type Flight<'a> = BoxFuture<'a, (usize, Result<ForwardResponse, Failure>)>;
 
 /// The state of one dispatch.
 struct Dispatch<'a> {
@@ -155,6 +160,8 @@ struct Dispatch<'a> {
     ends: Instant,
     items: Vec<Item>,
     outcome: Outcome,
+    /// Calls made per expert.
+    made: BTreeMap<usize, usize>,
     /// Per call, in the order of the outcome's calls.
     open: Vec<OpenCall>,
     flights: FuturesUnordered<Flight<'a>>,
@@ -169,6 +176,8 @@ struct OpenCall {
     open: bool,
 }
 
+/// Calls of one expert in one job. Items beyond what they can carry are not routed to it.
+const MAX_CALLS: usize = 16;
 /// A call is given up, if its items have answers enough, after this many times its hedge time …
 const GIVE_UP_AFTER: u32 = 3;
 /// … but never sooner than this.
@@ -189,6 +198,7 @@ pub async fn dispatch(job: &Job<'_>, transport: &dyn Transport, book: &Book) -> 
         ends: Instant::now() + job.deadline,
         items: items.collect(),
         outcome: Outcome { answers: vec![Vec::new(); job.plan.len()], calls: Vec::new() },
+        made: BTreeMap::new(),
         open: Vec::new(),
         flights: FuturesUnordered::new(),
     };
@@ -199,7 +209,7 @@ pub async fn dispatch(job: &Job<'_>, transport: &dyn Transport, book: &Book) -> 
         }
     }
     for (expert, items) in first {
-        run.call(expert, items, Cause::Chosen);
+        run.call(expert, &items, Cause::Chosen);
     }
     while !run.is_done() {
         let wake = run.next_look().unwrap_or(run.ends).min(run.ends);
@@ -218,10 +228,14 @@ pub async fn dispatch(job: &Job<'_>, transport: &dyn Transport, book: &Book) -> 
 }
 
 impl<'a> Dispatch<'a> {
-    /// Asks `expert` for `items`, in as many calls as its batch limit needs.
-    fn call(&mut self, expert: usize, items: Vec<usize>, cause: Cause) {
+    /// Asks `expert` for `items`, in as many calls as its batch limit needs; what its calls cannot carry goes to standbys.
+    fn call(&mut self, expert: usize, items: &[usize], cause: Cause) {
         let Some(listed) = self.job.experts.get(expert) else { return };
         let most = (listed.descriptor.capacity.max_batch as usize).max(1);
+        let made = self.made.entry(expert).or_default();
+        let carried = items.len().min(most.saturating_mul(MAX_CALLS.saturating_sub(*made)));
+        *made += carried.div_ceil(most);
+        let (items, left_over) = items.split_at(carried);
         for chunk in items.chunks(most) {
             let now = Instant::now();
             let call = self.outcome.calls.len();
@@ -237,7 +251,7 @@ impl<'a> Dispatch<'a> {
                 compute_us: 0,
                 failure: None,
             });
-            let patience = self.book.hedge_after(&listed.key);
+            let patience = self.book.hedge_after(&listed.key, chunk.len());
             self.open.push(OpenCall {
                 started: now,
                 look_at: Some(now + patience),
@@ -260,16 +274,20 @@ impl<'a> Dispatch<'a> {
                     Box::pin(async move {
                         let listed = &job.experts[expert];
                         let addresses = &listed.descriptor.addresses;
-                        (call, transport.forward(listed.key.peer, addresses, request, left).await)
+                        let answer = transport.forward(listed.key.peer, addresses, request, left).await;
+                        (call, answer.map_err(Failure::from))
                     })
                 }
-                Err(why) => Box::pin(async move { (call, Err(CallError::Protocol(why.to_string()))) }),
+                Err(why) => Box::pin(async move { (call, Err(Failure::Own(why.to_string()))) }),
             };
             self.flights.push(flight);
         }
+        if !left_over.is_empty() {
+            self.ask_standbys(left_over, Cause::Retry);
+        }
     }
 
-    fn landed(&mut self, call: usize, answer: Result<ForwardResponse, CallError>) {
+    fn landed(&mut self, call: usize, answer: Result<ForwardResponse, Failure>) {
         let now = Instant::now();
         if !std::mem::take(&mut self.open[call].open) {
             return; // It was given up.
@@ -281,21 +299,22 @@ impl<'a> Dispatch<'a> {
         for &item in &items {
             self.items[item].open -= 1;
         }
-        let rows = answer.map_err(Failure::from).and_then(|response| {
+        let rows = answer.and_then(|response| {
             self.outcome.calls[call].queue_us = response.queue_us;
             self.outcome.calls[call].compute_us = response.compute_us;
             Ok(read_rows(self.job.schema, listed.key.checkpoint, items.len(), &response)?)
         });
         match rows {
             Ok(rows) => {
-                self.book.answered(&listed.key, took);
+                self.book.answered(&listed.key, took, items.len());
                 for (&item, row) in items.iter().zip(rows) {
                     self.outcome.answers[item].push(Answer { expert, call, row });
                 }
             }
             Err(failure) => {
                 tracing::debug!(expert = %listed.key, name = %listed.descriptor.name, %failure, "call failed");
-                self.book.failed(&listed.key, blame(&failure, took), now);
+                let blame = self.fairly(blame(&failure, took, items.len()));
+                self.book.failed(&listed.key, blame, now);
                 self.outcome.calls[call].failure = Some(failure);
                 self.ask_standbys(&items, Cause::Retry);
             }
@@ -325,7 +344,7 @@ impl<'a> Dispatch<'a> {
             }
         }
         for (expert, items) in next {
-            self.call(expert, items, cause);
+            self.call(expert, &items, cause);
         }
     }
 
@@ -384,20 +403,28 @@ impl<'a> Dispatch<'a> {
         let took = now.duration_since(state.started);
         let listed = &self.job.experts[self.outcome.calls[call].expert];
         // That another was quicker is no proof against the slow one; that a standby was needed, or a deadline passed, is.
-        let blame = if now >= self.ends || state.hedged { Blame::Slow(took) } else { Blame::None };
+        let items = self.outcome.calls[call].items.len();
+        let slow = now >= self.ends || state.hedged;
+        let blame = if slow { self.fairly(Blame::Slow { waited: took, items }) } else { Blame::None };
         self.book.failed(&listed.key, blame, now);
         self.outcome.calls[call].latency = took;
         self.outcome.calls[call].failure = Some(Failure::Unfinished);
     }
+
+    /// Nobody is called slow for a deadline that leaves no fair chance.
+    fn fairly(&self, blame: Blame) -> Blame {
+        if !self.job.fair && matches!(blame, Blame::Slow { .. }) { Blame::None } else { blame }
+    }
 }
 
-pub(crate) fn blame(failure: &Failure, took: Duration) -> Blame {
+pub(crate) fn blame(failure: &Failure, waited: Duration, items: usize) -> Blame {
     match failure {
+        Failure::Own(_) => Blame::None,
         Failure::Call(CallError::Refused(Refusal::Busy { retry_after_ms })) => {
             Blame::Busy(Duration::from_millis(u64::from(*retry_after_ms)))
         }
         Failure::Call(CallError::Refused(Refusal::Deadline) | CallError::Timeout) | Failure::Unfinished => {
-            Blame::Slow(took)
+            Blame::Slow { waited, items }
         }
         Failure::Call(_) | Failure::Answer(_) => Blame::Fault,
     }

@@ -53,4 +53,10 @@ impl Listed {
     pub fn hotkey(&self) -> Hotkey {
         self.descriptor.hotkey
     }
+
+    /// Whether requests may go to it and the chain knows whom to pay.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.candidate && self.uid.is_some()
+    }
 }

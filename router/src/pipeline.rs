@@ -114,6 +114,7 @@ pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<
         inputs: &inquiry.inputs,
         plan: &plan,
         deadline: inquiry.deadline.saturating_sub(routed - start),
+        fair: inquiry.deadline >= subnet.policy.deadline,
         k_min: subnet.policy.k_min,
         id,
     };
@@ -203,7 +204,10 @@ fn aggregate(
         let mut reasons = outcome.reasons(item, experts);
         if answers.len() < k_min {
             if reasons.is_empty() {
-                reasons.push("every expert that fits this input is shut out by its probes".to_owned());
+                reasons.push(
+                    "every expert that fits this input is shut out by its probes or takes too few items at a time"
+                        .to_owned(),
+                );
             }
             return Err(InferError::TooFew { item, answered: answers.len(), k_min, reasons, late });
         }

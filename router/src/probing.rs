@@ -37,6 +37,11 @@ const REFIT_CALM: Duration = Duration::from_secs(30);
 /// Probabilities kept per expert; with many classes fewer items are probed.
 const MAX_CELLS: usize = 1 << 20;
 
+/// Probabilities closer than this are the same: one model on two backends rounds differently.
+const SAME_ANSWER: f32 = 1e-3;
+/// Probes that must have been answered by both before two experts are called the same.
+const ALIKE: usize = 16;
+
 type Rows = Vec<Option<Arc<[f32]>>>;
 
 /// The labelled items of a subnet, cut into two halves that never meet: one to probe with, one to score with.
@@ -81,6 +86,24 @@ impl Probes {
     #[must_use]
     pub fn answered(&self, key: &ExpertKey) -> usize {
         self.with(|rows| rows.get(key).map_or(0, |rows| rows.iter().filter(|row| row.is_some()).count()))
+    }
+
+    /// Whether two experts were measured to be the same: they gave the same answers to enough probes.
+    #[must_use]
+    pub fn alike(&self, a: &ExpertKey, b: &ExpertKey) -> bool {
+        self.with(|rows| {
+            let (Some(a), Some(b)) = (rows.get(a), rows.get(b)) else { return false };
+            let both = a.iter().zip(b).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
+            let mut common = 0;
+            for (a, b) in both {
+                let same = a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| (a - b).abs() <= SAME_ANSWER);
+                if !same {
+                    return false;
+                }
+                common += 1;
+            }
+            common >= ALIKE.min(self.items.len()).max(1)
+        })
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<ExpertKey, Rows>) -> T) -> T {
@@ -161,14 +184,12 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
                     None => {}
                 }
             }
-            Some((key, batch, answer)) = flights.next(), if !flights.is_empty() => {
-                let answer: Result<(Vec<Vec<f32>>, Duration), Failure> = answer;
-                let batch: Vec<usize> = batch;
-                let key: ExpertKey = key;
+            Some((key, batch, answer, took)) = flights.next(), if !flights.is_empty() => {
+                let (key, batch, answer, took): Probed = (key, batch, answer, took);
                 flying.remove(&key);
                 match answer {
-                    Ok((rows, took)) => {
-                        subnet.book.answered(&key, took);
+                    Ok(rows) => {
+                        subnet.book.answered(&key, took, batch.len());
                         subnet.probes.store(key, &batch, rows);
                         if let Some(progress) = progress.get_mut(&key) {
                             fresh |= progress.rounds == 0;
@@ -181,7 +202,7 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
                     }
                     Err(failure) => {
                         tracing::debug!(expert = %key, %failure, "probe failed");
-                        subnet.book.failed(&key, crate::dispatch::blame(&failure, PATIENCE), Instant::now());
+                        subnet.book.failed(&key, crate::dispatch::blame(&failure, took, batch.len()), Instant::now());
                     }
                 }
             }
@@ -228,7 +249,7 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
     }
 }
 
-type Probed = (ExpertKey, Vec<usize>, Result<(Vec<Vec<f32>>, Duration), Failure>);
+type Probed = (ExpertKey, Vec<usize>, Result<Vec<Vec<f32>>, Failure>, Duration);
 
 async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, id: RequestId) -> Probed {
     let schema = &subnet.view.schema;
@@ -236,9 +257,8 @@ async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, id: Re
     let answer = async {
         let data: Vec<u8> = batch.iter().flat_map(|&item| subnet.probes.items[item].input.iter().copied()).collect();
         let all: Vec<usize> = (0..batch.len()).collect();
-        let broken = |why: String| Failure::Call(crate::transport::CallError::Protocol(why));
-        let inputs = Inputs::new(schema, data.into()).ok_or_else(|| broken("no probes".to_owned()))?;
-        let tensor = inputs.gather(schema, &all).map_err(|error| broken(error.to_string()))?;
+        let inputs = Inputs::new(schema, data.into()).ok_or_else(|| Failure::Own("no probes".to_owned()))?;
+        let tensor = inputs.gather(schema, &all).map_err(|error| Failure::Own(error.to_string()))?;
         let request = ForwardRequest {
             id,
             subnet: subnet.view.name.clone(),
@@ -250,6 +270,6 @@ async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, id: Re
         let response = subnet.transport.forward(listed.key.peer, addresses, request, PATIENCE).await?;
         Ok(read_rows(schema, listed.key.checkpoint, batch.len(), &response)?)
     };
-    let answer = answer.await.map(|rows| (rows, start.elapsed()));
-    (listed.key, batch, answer)
+    let answer = answer.await;
+    (listed.key, batch, answer, start.elapsed())
 }

@@ -4,6 +4,7 @@ use anyhow::Context;
 use glia_peer::{Identity, Network, NetworkConfig};
 
 use crate::cli::BootstrapArgs;
+use crate::output::say;
 use crate::process;
 
 pub(super) async fn run(args: BootstrapArgs) -> anyhow::Result<()> {
@@ -21,9 +22,9 @@ pub(super) async fn run(args: BootstrapArgs) -> anyhow::Result<()> {
             "control": network.control_addresses(),
         }),
     )?;
-    println!("bootstrap peer {} of network {}; join it with", network.peer_id(), args.network);
+    say!("bootstrap peer {} of network {}; join it with", network.peer_id(), args.network);
     for address in network.control_addresses() {
-        println!("  --bootstrap {address}");
+        say!("  --bootstrap {address}");
     }
     stop.cancelled().await;
     network.stop().await;

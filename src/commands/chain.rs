@@ -8,6 +8,7 @@ use glia_chain_client::{Chain, ConnectOptions, Metagraph};
 use glia_chain_devnode::{DevNode, DevNodeConfig};
 
 use crate::cli::ChainServeArgs;
+use crate::output::say;
 use crate::{process, table};
 
 pub(super) async fn serve(args: ChainServeArgs) -> anyhow::Result<()> {
@@ -17,6 +18,8 @@ pub(super) async fn serve(args: ChainServeArgs) -> anyhow::Result<()> {
         block_time: args.block_time,
         rpc_addr: args.rpc,
         genesis_patch: serde_json::json!({ "subtensorModule": { "subnets": { "vision": { "tempo": args.tempo } } } }),
+        // A local chain makes many blocks; nobody asks for the state of old ones.
+        state_history: 1024,
         ..DevNodeConfig::new(data_dir)
     };
     let node = DevNode::start(config).await.context("the chain could not start")?;
@@ -24,7 +27,7 @@ pub(super) async fn serve(args: ChainServeArgs) -> anyhow::Result<()> {
         &args.supervision,
         &serde_json::json!({ "kind": "chain", "pid": std::process::id(), "rpc": node.rpc_url() }),
     )?;
-    println!("chain at {}, a block every {}", node.rpc_url(), humantime::format_duration(args.block_time));
+    say!("chain at {}, a block every {}", node.rpc_url(), humantime::format_duration(args.block_time));
     stop.cancelled().await;
     node.stop().await;
     Ok(())
@@ -42,7 +45,7 @@ pub(super) fn epoch(input: &Path) -> anyhow::Result<()> {
     };
     read.with_context(|| format!("cannot read {}", input.display()))?;
     let output = glia_chain_rules::case::run_json(&text).with_context(|| format!("{}", input.display()))?;
-    println!("{output}");
+    say!("{output}");
     Ok(())
 }
 
@@ -51,7 +54,7 @@ pub(super) async fn metagraph(url: &str, netuid: u16, json: bool) -> anyhow::Res
     anyhow::ensure!(chain.subnet_exists(netuid).await?, "the chain at {url} has no subnet {netuid}");
     let graph = chain.metagraph(netuid).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&graph))?);
+        say!("{}", serde_json::to_string_pretty(&as_json(&graph))?);
     } else {
         print_table(&graph);
     }
@@ -94,7 +97,7 @@ fn as_json(graph: &Metagraph) -> serde_json::Value {
 }
 
 fn print_table(graph: &Metagraph) {
-    println!(
+    say!(
         "subnet {} at block {}: {} neurons, tempo {}, epoch {} at block {}",
         graph.netuid,
         graph.block,
@@ -120,7 +123,7 @@ fn print_table(graph: &Metagraph) {
             tokens(neuron.emission),
         ]);
     }
-    println!("{table}");
+    say!("{table}");
 }
 
 fn short(text: &str) -> String {

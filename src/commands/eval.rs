@@ -1,8 +1,9 @@
 //! `glia eval`: the whole test set through a router.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use glia_experts::subnet::Subnet;
 use glia_testnet::client::RouterClient;
 use glia_testnet::evaluate::{EvaluateOptions, Figures, evaluate};
@@ -11,6 +12,7 @@ use glia_testnet::progress::Progress;
 use glia_testnet::stats::Interval;
 
 use crate::cli::EvalArgs;
+use crate::output::say;
 use crate::table;
 
 pub(super) async fn run(args: EvalArgs) -> anyhow::Result<()> {
@@ -19,6 +21,9 @@ pub(super) async fn run(args: EvalArgs) -> anyhow::Result<()> {
     let client = RouterClient::new(&args.router)?;
     // Asked first, so that a wrong address is one sentence and not 1,500 failed requests.
     client.is_ready().await?;
+    if let Some(folder) = args.json.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
+        ensure!(folder.is_dir(), "the folder {} for --json does not exist", folder.display());
+    }
     let set = Arc::new(lab::test_set(&subnet, None)?.0);
     let progress = Progress::auto();
     let mut all: Vec<(u8, Figures)> = Vec::with_capacity(args.k.len());
@@ -45,8 +50,8 @@ pub(super) async fn run(args: EvalArgs) -> anyhow::Result<()> {
             format!("{:.1} ms", figures.p95_ms),
         ]);
     }
-    println!("{table}");
-    println!("{} test images; accuracy with Wilson intervals", set.len());
+    say!("{table}");
+    say!("{} test images; accuracy with Wilson intervals", set.len());
     if let Some(path) = &args.json {
         let runs: Vec<_> = all.iter().map(|(k, figures)| serde_json::json!({ "k": k, "figures": figures })).collect();
         let report =

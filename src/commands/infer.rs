@@ -1,5 +1,7 @@
 //! `glia infer`: one image, one answer, and who gave it.
 
+use std::time::Instant;
+
 use anyhow::{Context, bail, ensure};
 use glia_experts::subnet::Subnet;
 use glia_protocol::Tensor;
@@ -7,6 +9,7 @@ use glia_protocol::tensor::TensorHeader;
 use glia_testnet::client::{ExpertShare, InferOptions, RouterClient};
 
 use crate::cli::InferArgs;
+use crate::output::say;
 use crate::{image, table};
 
 /// The test split begins with this many digits; the fashion images follow.
@@ -21,7 +24,9 @@ pub(super) async fn run(args: InferArgs) -> anyhow::Result<()> {
     shape.extend(&schema.input.shape);
     let header = TensorHeader { name: schema.input.name.clone(), dtype: schema.input.dtype, shape };
     let options = InferOptions { k: Some(usize::from(args.k)), explain: true, ..InferOptions::default() };
+    let asked = Instant::now();
     let answer = client.infer(subnet.name(), &Tensor::new(header, input.into())?, &options).await?;
+    let took = asked.elapsed();
     let row = answer.probabilities.first().context("the router answered with no probabilities")?;
     let labels = subnet.labels();
     ensure!(
@@ -43,7 +48,7 @@ pub(super) async fn run(args: InferArgs) -> anyhow::Result<()> {
             "route_us": answer.route_us,
             "experts": experts,
         });
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        say!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(());
     }
     let verdict = match truth {
@@ -51,10 +56,10 @@ pub(super) async fn run(args: InferArgs) -> anyhow::Result<()> {
         Some(class) => format!(" (wrong: it is {})", labels[class]),
         None => String::new(),
     };
-    println!("{}  {:.1} %{verdict}", labels[best], f64::from(row[best]) * 100.0);
-    if let Some(route_us) = answer.route_us {
-        println!("answered by {} experts in {:.1} ms", experts.len(), route_us as f64 / 1000.0);
-    }
+    say!("{}  {:.1} %{verdict}", labels[best], f64::from(row[best]) * 100.0);
+    let answered = experts.iter().filter(|expert| expert.weight > 0.0).count();
+    let plural = if answered == 1 { "" } else { "s" };
+    say!("answered by {answered} expert{plural} in {:.1} ms", took.as_secs_f64() * 1000.0);
     print_experts(experts, labels);
     Ok(())
 }
@@ -94,7 +99,7 @@ fn print_experts(experts: &[ExpertShare], labels: &[String]) {
             expert.status.clone(),
         ]);
     }
-    println!("{table}");
+    say!("{table}");
 }
 
 fn label_of(class: &serde_json::Value, labels: &[String]) -> String {

@@ -8,10 +8,12 @@ use glia_experts::checkpoint::LoadedCheckpoint;
 use glia_experts::device::DeviceChoice;
 use glia_experts::serve::{ExpertServer, ServeConfig};
 use glia_experts::subnet::Subnet;
-use glia_peer::{Identity, Network, NetworkConfig};
+use glia_peer::Network;
 
 use crate::cli::{DeviceArg, JoinArgs};
-use crate::{keys, process};
+use crate::mesh::{Claim, Entrance};
+use crate::output::say;
+use crate::{keys, mesh, process};
 
 /// How long answers under way may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -26,6 +28,7 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         joined = start(&args) => {
             let expert = joined?;
             stop.cancelled().await;
+            say!("leaving: out of the DHT, finishing what has begun");
             tokio::time::timeout(LEAVE, expert.leave()).await.context("leaving took too long")
         }
     }
@@ -34,6 +37,7 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
 struct Joined {
     network: Network,
     server: ExpertServer,
+    _claim: Claim,
 }
 
 impl Joined {
@@ -53,10 +57,20 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         loaded.meta.name.clone_from(name);
     }
     let name = loaded.meta.name.clone();
+    mesh::check_name(&name)?;
     let dir = process::data_dir(args.data_dir.as_deref(), &format!("expert-{name}"))?;
+    let claim = mesh::claim(&dir)?;
     let keys = keys::load_or_create(&dir)?;
 
     let chain = Chain::connect(&args.chain, ConnectOptions::default()).await?;
+    let network = mesh::enter(Entrance {
+        network: &args.network,
+        bootstrap: &args.bootstrap,
+        listen: args.listen,
+        dir: &dir,
+        hotkey: Some(process::hotkey_signer(&keys.hotkey)),
+    })
+    .await?;
     let enrolled = chain
         .enrol(
             EnrolRequest {
@@ -70,12 +84,6 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
             |step| process::tell_enrolment(&name, step),
         )
         .await?;
-
-    let mut config =
-        NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?).listen(args.listen);
-    config.bootstrap.clone_from(&args.bootstrap);
-    config.hotkey = Some(process::hotkey_signer(&keys.hotkey));
-    let network = Network::start(config).await.context("the peer could not start")?;
 
     let device = match args.device {
         DeviceArg::Auto => DeviceChoice::Auto,
@@ -102,14 +110,14 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
             "data": data,
         }),
     )?;
-    println!(
+    say!(
         "{name} serves {} as uid {} (hotkey {}, peer {}) at {data}",
         args.subnet,
         enrolled.uid,
         keys.hotkey.account(),
         network.peer_id()
     );
-    Ok(Joined { network, server })
+    Ok(Joined { network, server, _claim: claim })
 }
 
 /// The axon on chain is a courtesy to other clients; the mesh itself finds experts in the DHT.

@@ -3,11 +3,15 @@
 use anyhow::{Context, ensure};
 use glia_chain_client::{Chain, ConnectOptions, EnrolRequest};
 use glia_experts::subnet::Subnet;
-use glia_peer::{Identity, Network, NetworkConfig};
+use glia_peer::Network;
 use glia_router::{ChainAccess, Labelled, Policy, Router, RouterConfig, SubnetView};
 
+use crate::output::say;
+use tokio::net::TcpListener;
+
 use crate::cli::RouteArgs;
-use crate::{keys, process};
+use crate::mesh::{Claim, Entrance};
+use crate::{keys, mesh, process};
 
 const RAO_PER_TAO: u64 = 1_000_000_000;
 /// TAO staked on a development chain when nothing is said: well above what experts earn in a day of local epochs, so
@@ -26,8 +30,9 @@ pub(super) async fn run(args: RouteArgs) -> anyhow::Result<()> {
         biased;
         () = stop.cancelled() => Ok(()),
         started = start(&args) => {
-            let (router, network) = started?;
+            let (router, network, _claim) = started?;
             stop.cancelled().await;
+            say!("leaving");
             router.stop().await;
             network.stop().await;
             Ok(())
@@ -35,11 +40,24 @@ pub(super) async fn run(args: RouteArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
+async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network, Claim)> {
     let subnet = Subnet::by_name(&args.subnet)?;
+    mesh::check_name(&args.name)?;
     let dir = process::data_dir(args.data_dir.as_deref(), &args.name)?;
+    let claim = mesh::claim(&dir)?;
     let keys = keys::load_or_create(&dir)?;
+    // Everything that can be wrong is tried before anything is paid.
+    let free = TcpListener::bind(args.http).await;
+    drop(free.with_context(|| format!("--http {} cannot be used", args.http))?);
     let chain = Chain::connect(&args.chain, ConnectOptions::default()).await?;
+    let network = mesh::enter(Entrance {
+        network: &args.network,
+        bootstrap: &args.bootstrap,
+        listen: args.listen,
+        dir: &dir,
+        hotkey: Some(process::hotkey_signer(&keys.hotkey)),
+    })
+    .await?;
     let stake = args.stake.unwrap_or(if chain.is_development() { DEVELOPMENT_STAKE } else { 0 });
     let enrolled = chain
         .enrol(
@@ -54,12 +72,6 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
             |step| process::tell_enrolment(&args.name, step),
         )
         .await?;
-
-    let mut config =
-        NetworkConfig::new(args.network.parse()?, Identity::load_or_create(&dir.join("peer"))?).listen(args.listen);
-    config.bootstrap.clone_from(&args.bootstrap);
-    config.hotkey = Some(process::hotkey_signer(&keys.hotkey));
-    let network = Network::start(config).await.context("the peer could not start")?;
 
     let hotkey = keys.hotkey.account();
     let router = Router::start(RouterConfig {
@@ -85,9 +97,9 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network)> {
             "http": http,
         }),
     )?;
-    println!("{} routes {} as uid {} at {http}; ask it with", args.name, args.subnet, enrolled.uid);
-    println!("  glia infer --router {http} --digits-index 7");
-    Ok((router, network))
+    say!("{} routes {} as uid {} at {http}; ask it with", args.name, args.subnet, enrolled.uid);
+    say!("  glia infer --router {http} --digits-index 7");
+    Ok((router, network, claim))
 }
 
 /// What the router may know of a subnet: its schema, φ and labelled validation inputs, never a model or the test split.

@@ -10,9 +10,11 @@ use glia_testnet::lab;
 use glia_testnet::process::tail;
 use glia_testnet::progress::Progress;
 use glia_testnet::spec::{Lifetime, TestnetSpec};
+use glia_testnet::state::State;
 use glia_testnet::testnet::Testnet;
 
 use crate::cli::{TestnetPlace, TestnetUpArgs};
+use crate::output::say;
 use crate::{process, table};
 
 /// Bytes of a log that are looked at for its last lines.
@@ -30,6 +32,14 @@ fn dir(place: &TestnetPlace) -> anyhow::Result<PathBuf> {
 pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
     let stop = glia_testnet::stop_on_signals()?;
     let progress = Progress::auto();
+    let dir = dir(&args.place)?;
+    if State::load(&dir)?.is_some_and(|state| state.alive().count() > 0) {
+        bail!(
+            "testnet {:?} already runs; look at it with glia testnet status{place}, or end it with glia testnet down{place}",
+            args.place.name,
+            place = flags(&args.place)
+        );
+    }
     let subnet = Subnet::by_name("vision")?;
     let roster = lab::roster(&args.roster, usize::from(args.experts.unwrap_or(USUAL_EXPERTS)), &subnet)?;
     let checkpoints = process::home(args.place.data_dir.as_deref())?.join("checkpoints");
@@ -47,20 +57,27 @@ pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
         block_time: args.block_time,
         tempo: args.tempo,
         lifetime: if args.detach { Lifetime::Detached } else { Lifetime::WithParent },
-        ..TestnetSpec::new(&args.place.name, &dir(&args.place)?, &std::env::current_exe()?)?
+        ..TestnetSpec::new(&args.place.name, &dir, &std::env::current_exe()?)?
     };
+    let network = spec.network.clone();
     let mut testnet = Testnet::start(spec, &progress, &stop).await?;
-    println!("chain      {}", testnet.chain_url());
-    println!("bootstrap  {}", testnet.bootstrap());
+    say!("network    {network}");
+    say!("chain      {}", testnet.chain_url());
+    say!("bootstrap  {}", testnet.bootstrap());
     for (record, client) in testnet.routers() {
-        println!("{:<10} {}", record.name, client.url());
+        say!("{:<10} {}", record.name, client.url());
     }
     if let Some((_, client)) = testnet.routers().first() {
-        println!("\nask it:   glia infer --router {} --digits-index 7", client.url());
+        say!("\nask it:   glia infer --router {} --digits-index 7", client.url());
     }
+    say!(
+        "join it:  glia join --checkpoint FILE --network {network} --chain {} --bootstrap {}",
+        testnet.chain_url(),
+        testnet.bootstrap()
+    );
     let place = flags(&args.place);
-    println!("watch it: glia testnet status{place}");
-    println!("stop it:  glia testnet down{place}{}", if args.detach { "" } else { "  (or Ctrl-C here)" });
+    say!("watch it: glia testnet status{place}");
+    say!("stop it:  glia testnet down{place}{}", if args.detach { "" } else { "  (or Ctrl-C here)" });
     if args.detach {
         testnet.leave_running()?;
         return Ok(());
@@ -94,20 +111,26 @@ pub(super) async fn status(place: &TestnetPlace, json: bool) -> anyhow::Result<(
         bail!("no testnet {:?} is running; start one with `glia testnet up`", place.name);
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(());
     }
     let block = status.block.map_or_else(|| "?".to_owned(), |block| block.to_string());
-    println!("testnet {} · network {} · block {block}", status.state.name, status.state.network);
+    say!("testnet {} · network {} · block {block}", status.state.name, status.state.network);
+    if let (Some(chain), Some(bootstrap)) = (status.state.chain_url(), status.state.bootstrap()) {
+        say!("join it: --network {} --chain {chain} --bootstrap {bootstrap}", status.state.network);
+    }
     let header = ["process", "pid", "alive", "uid", "peer", "address", "served", "incentive", "memory"];
     let mut table = table::new(&header, &[0, 2, 4, 5]);
     for process in &status.processes_now {
         table.add_row(row(process));
     }
-    println!("{table}");
-    println!("served: requests of all routers; incentive: share of the last epoch (dividends for routers)");
+    say!("{table}");
+    say!("served: requests of all routers; incentive: share of the last epoch (dividends for routers)");
+    for process in status.processes_now.iter().filter(|process| !process.alive) {
+        say!("{} has ended: glia testnet logs {}{} says why", process.name, process.name, flags(place));
+    }
     for note in &status.notes {
-        println!("note: {note}");
+        say!("note: {note}");
     }
     Ok(())
 }
@@ -140,11 +163,11 @@ pub(super) fn logs(place: &TestnetPlace, process: Option<&str>, lines: usize) ->
     let logs = control::logs(&dir(place)?, process)?;
     for (name, path) in logs {
         if process.is_none() {
-            println!("{name:<12} {}", path.display());
+            say!("{name:<12} {}", path.display());
             continue;
         }
         for line in tail(&path, lines, MAX_TAIL).with_context(|| format!("cannot read {}", path.display()))? {
-            println!("{line}");
+            say!("{line}");
         }
     }
     Ok(())
@@ -152,9 +175,9 @@ pub(super) fn logs(place: &TestnetPlace, process: Option<&str>, lines: usize) ->
 
 pub(super) async fn down(place: &TestnetPlace) -> anyhow::Result<()> {
     match control::down(&dir(place)?).await? {
-        Down::Nothing => println!("no testnet {:?} is running", place.name),
-        Down::Ended { processes, killed: 0 } => println!("{processes} processes ended"),
-        Down::Ended { processes, killed } => println!("{processes} processes ended, {killed} of them only by force"),
+        Down::Nothing => say!("no testnet {:?} is running", place.name),
+        Down::Ended { processes, killed: 0 } => say!("{processes} processes ended"),
+        Down::Ended { processes, killed } => say!("{processes} processes ended, {killed} of them only by force"),
     }
     Ok(())
 }

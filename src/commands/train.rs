@@ -6,6 +6,7 @@ use glia_testnet::lab;
 use glia_testnet::progress::Progress;
 
 use crate::cli::TrainArgs;
+use crate::output::say;
 
 pub(super) async fn run(args: TrainArgs) -> anyhow::Result<()> {
     let stop = glia_testnet::stop_on_signals()?;
@@ -14,7 +15,7 @@ pub(super) async fn run(args: TrainArgs) -> anyhow::Result<()> {
     let options = TrainOptions { dense: args.dense, ..TrainOptions::default() };
     let trained = lab::train(&subnet, &roster, &args.out, &options, &Progress::auto(), &stop).await?;
     for expert in trained.experts.iter().chain(&trained.dense) {
-        println!("{:<12} {}", expert.name, expert.path.display());
+        say!("{:<12} {}", expert.name, expert.path.display());
     }
     Ok(())
 }

@@ -28,7 +28,8 @@ use crate::testnet::Interrupted;
 pub fn roster(choice: &str, experts: usize, subnet: &Subnet) -> Result<Roster> {
     let path = Path::new(choice);
     if !path.is_file() {
-        return Ok(Roster::builtin(choice, experts)?);
+        return Roster::builtin(choice, experts)
+            .with_context(|| format!("{choice:?} is neither a roster file nor a built-in roster"));
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {choice}"))?;
     Roster::from_toml(&text, subnet).with_context(|| format!("roster {choice}"))

@@ -450,7 +450,7 @@ async fn refuse_live(dir: &Path) -> Result<()> {
     ensure!(
         alive == 0,
         "testnet {:?} already runs in {} ({alive} processes); look at it with `glia testnet status` or end it with \
-         `glia testnet down`",
+         `glia testnet down`, with the same --name and --data-dir",
         state.name,
         dir.display()
     );

@@ -7,9 +7,9 @@ use subxt::dynamic::Value;
 use crate::account::AccountId;
 use crate::call::{Call, Receipt};
 use crate::chain::Chain;
-use crate::error::SubmitError;
+use crate::error::{ReadError, SubmitError};
 use crate::keypair::Keypair;
-use crate::view::{SUBTENSOR, account, number};
+use crate::view::{SUBTENSOR, View, account, number};
 
 /// What an expert or router announces about where it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub struct AxonAnnouncement {
     /// The serving software's version number.
     pub version: u32,
 }
+
+/// The pool's number for every refusal without a number of its own.
+const BAD_REQUEST: u8 = 255;
 
 impl Chain {
     /// Registers `hotkey` in a subnet for the present price, paid by `coldkey`. Returns the uid and the receipt.
@@ -53,7 +56,8 @@ impl Chain {
     /// Announces where `hotkey` serves.
     ///
     /// # Errors
-    /// [`SubmitError`]; `InvalidIpAddress` for an address the chain refuses, `ServingRateLimitExceeded` too soon after the last.
+    /// [`SubmitError`]; `InvalidIpAddress` for an address the chain refuses, `ServingRateLimitExceeded` too soon after the last,
+    /// both by the pool.
     pub async fn serve_axon(
         &self,
         hotkey: &Keypair,
@@ -79,7 +83,8 @@ impl Chain {
     /// Sets the expert weights of `hotkey`'s uid: `(uid, weight)`; the chain scales the largest to 65535.
     ///
     /// # Errors
-    /// [`SubmitError`]; `SettingWeightsTooFast` before the rate limit has passed.
+    /// [`SubmitError`]; the pool refuses with `RateLimitExceeded` before the rate limit has passed, and with a reason that
+    /// names `NeuronNoValidatorPermit` without a permit.
     pub async fn set_weights(
         &self,
         hotkey: &Keypair,
@@ -94,7 +99,27 @@ impl Chain {
             .arg("dests", column(|(uid, _)| *uid))
             .arg("weights", column(|(_, weight)| *weight))
             .arg("version_key", number(version_key));
-        self.submit(&call, hotkey).await
+        match self.submit(&call, hotkey).await {
+            Err(SubmitError::Refused { code, reason, custom: Some(BAD_REQUEST) })
+                if !self.has_permit(netuid, hotkey.account()).await.unwrap_or(true) =>
+            {
+                let reason = format!("NeuronNoValidatorPermit, {reason}");
+                Err(SubmitError::Refused { code, reason, custom: Some(BAD_REQUEST) })
+            }
+            done => done,
+        }
+    }
+
+    /// Whether a hotkey may act as validator in a subnet.
+    async fn has_permit(&self, netuid: u16, hotkey: AccountId) -> Result<bool, ReadError> {
+        self.read(move |session| async move {
+            let view = View::best(session).await?;
+            let uid: Option<u16> = view.get(view.subtensor("Uids", vec![number(netuid), account(hotkey)])?).await?;
+            let permits: Vec<bool> =
+                view.get_or_default(view.subtensor("ValidatorPermit", vec![number(netuid)])?).await?;
+            Ok(uid.and_then(|uid| permits.get(usize::from(uid)).copied()).unwrap_or(false))
+        })
+        .await
     }
 
     /// Stakes `rao` of `coldkey`'s TAO on `hotkey` in a subnet.

@@ -20,7 +20,8 @@ pub struct ConnectOptions {
     pub connect_deadline: Duration,
     /// For one read, reconnects included.
     pub read_deadline: Duration,
-    /// For one transaction until it is finalized, retries included.
+    /// For one transaction until it is finalized, retries included. A call under way when it passes is waited for a
+    /// little longer, until the chain no longer accepts its signature.
     pub submit_deadline: Duration,
 }
 
@@ -29,8 +30,8 @@ impl Default for ConnectOptions {
         Self {
             connect_deadline: Duration::from_secs(10),
             read_deadline: Duration::from_secs(30),
-            // Several blocks of 12 s.
-            submit_deadline: Duration::from_secs(90),
+            // Ten blocks of 12 s.
+            submit_deadline: Duration::from_secs(120),
         }
     }
 }

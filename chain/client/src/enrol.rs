@@ -120,7 +120,8 @@ impl Chain {
     /// On a development chain missing funds come from the development account; elsewhere they are asked for.
     ///
     /// # Errors
-    /// [`EnrolError`]; every call already made stays made, and repeating continues from there.
+    /// [`EnrolError`]; every call already made stays made, and repeating continues from there. Only where the chain went
+    /// away in the middle ([`SubmitError::Deadline`] with `open_until`) is it wise to wait for that block first.
     ///
     /// # Cancel safety
     /// Safe to drop: a call under way may still take effect, and repeating finds it done.

@@ -190,13 +190,16 @@ pub enum SubmitError {
         /// What does not fit.
         reason: String,
     },
-    /// Not finalized in time. It may still take effect until its era (64 blocks) ends.
-    #[error("the transaction was not finalized within {after:?} ({state})")]
+    /// Not finalized in time.
+    #[error("the transaction was not finalized within {after:?} ({state}){}", open_suffix(*.open_until))]
     Deadline {
         /// How long was waited.
         after: Duration,
         /// The last thing known about it.
         state: String,
+        /// `None` when it can not take effect any more; else the last block it may still be in, because the chain could
+        /// not be asked until then.
+        open_until: Option<u64>,
     },
     /// Other transactions of the same account kept taking the nonce.
     #[error("gave up after {0} attempts: other transactions of this account took the nonce each time")]
@@ -212,6 +215,10 @@ impl SubmitError {
     pub fn is(&self, pallet: &str, error: &str) -> bool {
         matches!(self, Self::Module { pallet: p, error: e, .. } if p == pallet && e == error)
     }
+}
+
+fn open_suffix(block: Option<u64>) -> String {
+    block.map_or_else(String::new, |block| format!("; it may still take effect up to block {block}"))
 }
 
 fn docs_suffix(docs: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use codec::{Decode as _, Encode as _};
 use subxt::client::{OfflineClient, OfflineClientAtBlock};
@@ -27,6 +28,8 @@ pub(crate) type Methods = LegacyRpcMethods<Wire>;
 pub(crate) struct Runtime {
     pub(crate) spec_version: u32,
     pub(crate) offline: OfflineClientAtBlock<SubstrateConfig>,
+    /// Between two blocks, as the chain says.
+    pub(crate) block_time: Duration,
 }
 
 /// One connection. Replaced, never repaired, when it breaks.
@@ -113,7 +116,18 @@ async fn load_runtime(methods: &Methods, genesis: H256) -> Result<Runtime, rpcs:
     let offline = OfflineClient::new_with_config(config)
         .at_block(0_u64)
         .map_err(|error| rpcs::Error::Client(error.to_string().into()))?;
-    Ok(Runtime { spec_version: version.spec_version, offline })
+    let block_time = block_time(&offline);
+    Ok(Runtime { spec_version: version.spec_version, offline, block_time })
+}
+
+/// Between two blocks, by the constants of the consensus pallet in use; the 12 s of Bittensor where there is none.
+fn block_time(offline: &OfflineClientAtBlock<SubstrateConfig>) -> Duration {
+    let constant = |pallet: &str, name: &str| -> Option<u64> {
+        let value = offline.metadata_ref().pallet_by_name(pallet)?.constant_by_name(name)?.value();
+        u64::decode(&mut &value[..]).ok().filter(|millis| *millis > 0)
+    };
+    let millis = constant("Aura", "SlotDuration").or_else(|| constant("Babe", "ExpectedBlockTime"));
+    Duration::from_millis(millis.unwrap_or(12_000))
 }
 
 /// Metadata version 15 where the runtime offers it, else what `state_getMetadata` says.

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! A call whose fate is unknown is never signed anew before it is certain that the first signature can
-//! no longer take effect: its nonce was used by another transaction, or its era is over.
+//! no longer take effect: its nonce was used by another transaction, or its era is over. For the same reason a
+//! deadline that passes while a signature is still good is reported only once its era is over; eras are chosen short
+//! enough to end within the deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,22 +31,36 @@ use crate::receipt::read_receipt;
 use crate::session::Session;
 use crate::view::View;
 
-/// Blocks a signature stays valid for.
-const ERA: u64 = 64;
+/// The fewest blocks a signature stays valid for: finality may lag by some of them.
+const SHORTEST_ERA: u64 = 8;
+/// The most blocks a signature stays valid for.
+const LONGEST_ERA: u64 = 256;
+/// How much longer than planned an era may take when blocks are late, before its end is waited for no longer.
+const LATE: Duration = Duration::from_secs(10);
 /// How often a call is signed anew when other transactions of the account take its nonce.
 const SIGNATURES: u32 = 8;
 /// Between two looks at the chain while the fate of a transaction is unknown.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A signed transaction on its way.
+#[derive(Clone)]
 struct Signed {
     bytes: Vec<u8>,
     hash: H256,
     nonce: u64,
-    /// The finalized block it was signed at; it can be in no earlier block.
-    anchor: u64,
-    /// Blocks up to this one were searched in vain.
+    /// Blocks up to this one were searched in vain; at first the finalized block it was signed at.
     searched: u64,
+    /// The first block it can not be in any more.
+    dead: u64,
+    /// When that block is due, with some patience.
+    over: Instant,
+}
+
+/// What is known of a call under way, kept outside so that it outlives the deadline.
+struct Attempt {
+    state: String,
+    /// The signature that may still take effect.
+    open: Option<Signed>,
 }
 
 type Progress = RpcSubscription<TransactionStatus<H256>>;
@@ -71,19 +87,58 @@ impl Chain {
     /// Any number of calls may run at the same time, of one account or many.
     ///
     /// # Errors
-    /// See [`SubmitError`]. After [`SubmitError::Deadline`] the call may still take effect.
+    /// See [`SubmitError`]. A failed call never took effect and can not any more, unless [`SubmitError::Deadline`] says
+    /// otherwise: when the deadline passes, this waits until the chain no longer accepts the signature.
     ///
     /// # Cancel safety
     /// Dropping the future does not take back a transaction already handed over.
     pub async fn submit(&self, call: &Call, signer: &Keypair) -> Result<Receipt, SubmitError> {
         let after = self.inner.options.submit_deadline;
         let deadline = Instant::now() + after;
-        let mut state = "not yet handed over".to_owned();
-        match timeout_at(deadline, self.drive(call, signer, deadline, &mut state)).await {
-            Ok(done) => done,
+        let mut attempt = Attempt { state: "not yet handed over".to_owned(), open: None };
+        let failed = match timeout_at(deadline, self.drive(call, signer, deadline, &mut attempt)).await {
+            // The chain could not be asked any more; the transaction may be on its way all the same.
+            Ok(Err(error @ SubmitError::Read(_))) => error,
+            Ok(done) => return done,
             Err(_) => {
                 self.current().suspect();
-                Err(SubmitError::Deadline { after, state })
+                SubmitError::Deadline { after, state: attempt.state, open_until: None }
+            }
+        };
+        let Some(mut signed) = attempt.open else {
+            return Err(failed);
+        };
+        let over = signed.over.max(deadline);
+        match timeout_at(over, self.settle(&mut signed, signer, over)).await {
+            Ok(Ok(Some(done))) => done,
+            Ok(Ok(None)) => Err(failed),
+            Ok(Err(_)) | Err(_) => {
+                let state = match failed {
+                    SubmitError::Deadline { state, .. } => state,
+                    other => other.to_string(),
+                };
+                Err(SubmitError::Deadline { after, state, open_until: Some(signed.dead.saturating_sub(1)) })
+            }
+        }
+    }
+
+    /// Waits until a signature is in a block, and tells with what effect, or is void (`None`).
+    async fn settle(
+        &self,
+        signed: &mut Signed,
+        signer: &Keypair,
+        over: Instant,
+    ) -> Result<Option<Result<Receipt, SubmitError>>, ReadError> {
+        let mut session = self.session(over).await?;
+        loop {
+            match fate(&session, signed, signer).await {
+                Ok(Fate::Included(block)) => {
+                    return Ok(Some(self.receipt(&session, block, signed, over).await));
+                }
+                Ok(Fate::Void) => return Ok(None),
+                Ok(Fate::Open) => sleep(LOOK_AGAIN).await,
+                Err(error) if error.is_broken() => session = self.reconnect_until(&session, over).await?,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -93,21 +148,24 @@ impl Chain {
         call: &Call,
         signer: &Keypair,
         deadline: Instant,
-        state: &mut String,
+        attempt: &mut Attempt,
     ) -> Result<Receipt, SubmitError> {
+        let Attempt { state, open } = attempt;
+        let after = self.inner.options.submit_deadline;
         let mut session = self.session(deadline).await.map_err(ReadError::from)?;
         for _ in 0..SIGNATURES {
             // The lane is held while the next nonce is known but not yet taken.
             let lane = self.lane(signer.account());
             let turn = lane.acquire().await.ok();
-            let signed = match sign(&session, call, signer).await {
+            let signed = match sign(&session, call, signer, after).await {
                 Err(SubmitError::Read(error)) if error.is_broken() => {
                     session = self.renew(&session, deadline).await?;
-                    sign(&session, call, signer).await?
+                    sign(&session, call, signer, after).await?
                 }
                 other => other?,
             };
             let mut signed = signed;
+            *open = Some(signed.clone());
             let mut handed = hand_over(&session, &signed).await;
             drop(turn);
 
@@ -134,7 +192,10 @@ impl Chain {
                     Ok(Fate::Included(block)) => {
                         return self.receipt(&session, block, &signed, deadline).await;
                     }
-                    Ok(Fate::Void) => break,
+                    Ok(Fate::Void) => {
+                        *open = None;
+                        break;
+                    }
                     Ok(Fate::Open) => sleep(LOOK_AGAIN).await,
                     Err(error) if error.is_broken() => {
                         session = self.renew(&session, deadline).await?;
@@ -172,7 +233,12 @@ impl Chain {
 }
 
 /// Signs with the account's next nonce, the pool's transactions counted in.
-async fn sign(session: &Arc<Session>, call: &Call, signer: &Keypair) -> Result<Signed, SubmitError> {
+async fn sign(
+    session: &Arc<Session>,
+    call: &Call,
+    signer: &Keypair,
+    deadline: Duration,
+) -> Result<Signed, SubmitError> {
     let account = AccountId32::from(signer.account());
     let (view, nonce) =
         futures::join!(View::finalized(Arc::clone(session)), session.methods.system_account_next_index(&account));
@@ -180,9 +246,12 @@ async fn sign(session: &Arc<Session>, call: &Call, signer: &Keypair) -> Result<S
     let nonce = nonce.map_err(|error| session.failed(error))?;
     let bad = |reason: String| SubmitError::BadCall { pallet: call.pallet.clone(), call: call.name.clone(), reason };
     let payload = subxt::dynamic::tx(call.pallet.clone(), call.name.clone(), Composite::<()>::Named(call.args.clone()));
+    let block_time = view.runtime.block_time;
+    let era = era(deadline, block_time);
+    let takes = block_time.saturating_mul(u32::try_from(era).unwrap_or(u32::MAX));
     let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .nonce(nonce)
-        .mortal_from_unchecked(ERA, view.number, view.hash)
+        .mortal_from_unchecked(era, view.number, view.hash)
         .build();
     let transaction = view
         .runtime
@@ -195,9 +264,17 @@ async fn sign(session: &Arc<Session>, call: &Call, signer: &Keypair) -> Result<S
         hash: transaction.hash(),
         bytes: transaction.into_encoded(),
         nonce,
-        anchor: view.number,
         searched: view.number,
+        dead: view.number.saturating_add(era),
+        over: Instant::now() + takes + takes / 2 + LATE,
     })
+}
+
+/// For how many blocks to sign: as many as pass within the deadline, in the powers of two that can be written.
+fn era(deadline: Duration, block_time: Duration) -> u64 {
+    let blocks = deadline.as_millis() / block_time.as_millis().max(1);
+    let blocks = u64::try_from(blocks).unwrap_or(u64::MAX).clamp(SHORTEST_ERA, LONGEST_ERA);
+    1 << blocks.ilog2()
 }
 
 async fn hand_over(session: &Session, signed: &Signed) -> Result<Handed, SubmitError> {
@@ -295,7 +372,7 @@ async fn fate(session: &Arc<Session>, signed: &mut Signed, signer: &Keypair) -> 
     use subxt::config::Hasher as _;
 
     let view = View::finalized(Arc::clone(session)).await?;
-    let last = view.number.min(signed.anchor.saturating_add(ERA));
+    let last = view.number.min(signed.dead);
     while signed.searched < last {
         let number = signed.searched + 1;
         let missing = || ReadError::NoSuchBlock(number.to_string());
@@ -317,7 +394,7 @@ async fn fate(session: &Arc<Session>, signed: &mut Signed, signer: &Keypair) -> 
         }
         signed.searched = number;
     }
-    if nonce_at(&view, signer.account()).await? > signed.nonce || view.number >= signed.anchor.saturating_add(ERA) {
+    if nonce_at(&view, signer.account()).await? > signed.nonce || view.number >= signed.dead {
         return Ok(Fate::Void);
     }
     Ok(Fate::Open)
@@ -334,6 +411,17 @@ mod tests {
         };
         assert_eq!(error.to_string(), "the chain refused the transaction: RateLimitExceeded (Custom error: 6)");
         assert!(matches!(error, SubmitError::Refused { custom: Some(6), .. }));
+    }
+
+    #[test]
+    fn a_signature_is_void_by_the_deadline_where_blocks_are_quick_enough() {
+        let of = |deadline, block| era(Duration::from_millis(deadline), Duration::from_millis(block));
+        assert_eq!(of(120_000, 12_000), 8);
+        assert_eq!(of(120_000, 2_000), 32);
+        assert_eq!(of(120_000, 10), LONGEST_ERA);
+        assert_eq!(of(120_000, 0), LONGEST_ERA);
+        // Too short a deadline is made up for by waiting.
+        assert_eq!(of(1, 12_000), SHORTEST_ERA);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct RpcLimits {
     pub subscriptions: u32,
     /// Bytes of one request.
     pub request_bytes: u32,
-    /// Bytes of one answer.
+    /// Bytes of one answer; a connection may have 32 of them waiting.
     pub response_bytes: u32,
     /// Requests in one batch.
     pub batch: u32,
@@ -52,11 +52,12 @@ pub struct RpcLimits {
 impl Default for RpcLimits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: 128,
             subscriptions: 256,
             // A transaction of 2 MiB in hexadecimal, and some.
             request_bytes: 5 << 20,
-            response_bytes: 32 << 20,
+            // The metadata is below one mebibyte.
+            response_bytes: 8 << 20,
             batch: 64,
             threads: 2,
         }
@@ -126,4 +127,16 @@ pub enum StartError {
     /// Something inside failed.
     #[error("the chain node could not start: {0}")]
     Internal(String),
+}
+
+/// Why a chain no longer runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It ended by itself.
+    #[error(transparent)]
+    Ended(crate::seal::Ended),
 }

@@ -30,5 +30,6 @@ mod seal;
 mod store;
 mod types;
 
-pub use config::{DevNodeConfig, PoolLimits, RpcLimits, StartError};
+pub use config::{DevNodeConfig, PoolLimits, RpcLimits, RunError, StartError};
 pub use node::DevNode;
+pub use seal::Ended;

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jsonrpsee::server::ServerHandle;
@@ -12,12 +10,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
-use crate::config::{DevNodeConfig, StartError};
+use crate::config::{DevNodeConfig, RunError, StartError};
 use crate::genesis;
 use crate::rpc;
-use crate::seal;
+use crate::seal::{Ended, Sealing};
 use crate::store::{OpenError, Store};
-use crate::workers::{STACK_BYTES, Workers};
+use crate::workers::Workers;
 
 /// Below this, blocks take longer to make than to wait for.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(10);
@@ -27,9 +25,7 @@ const SHORTEST_BLOCK: Duration = Duration::from_millis(10);
 pub struct DevNode {
     addr: SocketAddr,
     server: ServerHandle,
-    /// Dropped to stop sealing.
-    stop: Option<SyncSender<()>>,
-    sealing: Option<JoinHandle<()>>,
+    sealing: Sealing,
     /// Ends when the data file is closed.
     closed: oneshot::Receiver<()>,
 }
@@ -56,26 +52,39 @@ impl DevNode {
         let chain = Arc::new(chain);
 
         let (server, addr) = rpc::serve(&config, Arc::clone(&chain), workers).await?;
-        let (stop, stopped) = sync_channel(1);
-        let block_time = config.block_time;
-        let sealing = thread::Builder::new().name("devnode-seal".to_owned()).stack_size(STACK_BYTES).spawn({
-            let chain = Arc::clone(&chain);
-            move || seal::run(&chain, block_time, &stopped)
+        let sealing = Sealing::start(Arc::clone(&chain), config.block_time, {
+            let server = server.clone();
+            // A chain that stands still must not look alive.
+            move || {
+                server.stop().ok();
+            }
         })?;
         let head = chain.head();
         tracing::info!(%addr, number = head.number(), genesis = ?chain.genesis, "chain is running");
-        Ok(Self { addr, server, stop: Some(stop), sealing: Some(sealing), closed })
+        Ok(Self { addr, server, sealing, closed })
     }
 
     /// Runs a chain until `token` is cancelled.
     ///
     /// # Errors
-    /// As [`DevNode::start`].
-    pub async fn run(config: DevNodeConfig, token: CancellationToken) -> Result<(), StartError> {
+    /// As [`DevNode::start`], and when the chain ends by itself.
+    pub async fn run(config: DevNodeConfig, token: CancellationToken) -> Result<(), RunError> {
         let node = Self::start(config).await?;
-        token.cancelled().await;
+        let ended = tokio::select! {
+            biased;
+            () = token.cancelled() => None,
+            why = node.ended() => Some(why),
+        };
         node.stop().await;
-        Ok(())
+        ended.map_or(Ok(()), |why| Err(RunError::Ended(why)))
+    }
+
+    /// Resolves when the chain has ended by itself: it can keep or make no more blocks. Its JSON-RPC is closed by then.
+    ///
+    /// # Cancel safety
+    /// Yes: the reason stays and is told again.
+    pub async fn ended(&self) -> Ended {
+        self.sealing.ended().await
     }
 
     /// Where JSON-RPC is served.
@@ -92,11 +101,9 @@ impl DevNode {
 
     /// Stops sealing and serving and waits until both have ended. The data file is closed then.
     pub async fn stop(mut self) {
-        self.stop = None;
+        self.sealing.stop();
         self.server.stop().ok();
-        if let Some(sealing) = self.sealing.take() {
-            tokio::task::spawn_blocking(move || sealing.join()).await.ok();
-        }
+        self.sealing.join().await;
         self.server.clone().stopped().await;
         if timeout(CLOSING, &mut self.closed).await.is_err() {
             tracing::warn!("a request keeps the chain's data file open");
@@ -106,7 +113,7 @@ impl DevNode {
 
 impl Drop for DevNode {
     fn drop(&mut self) {
-        self.stop = None;
+        self.sealing.stop();
         self.server.stop().ok();
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{DevNodeConfig, StartError};
 use crate::workers::Workers;
 
 /// Messages waiting for one slow connection; above this its subscriptions wait.
-const MESSAGES_KEPT: u32 = 256;
+const MESSAGES_KEPT: u32 = 32;
 
 /// What every method has at hand.
 pub(crate) struct Context {
@@ -63,6 +63,9 @@ pub(crate) async fn serve(
     let listen = |source| StartError::Listen { addr: config.rpc_addr, source };
     let server = Server::builder().set_config(settings).build(config.rpc_addr).await.map_err(listen)?;
     let addr = server.local_addr().map_err(listen)?;
+    if !addr.ip().is_loopback() {
+        tracing::warn!(%addr, "JSON-RPC is open to other machines, without a password: anybody who reaches it can use it");
+    }
     let context = Context { chain, workers, chain_name: config.chain_name.clone() };
     let module = methods(context).map_err(|error| StartError::Internal(error.to_string()))?;
     Ok((server.start(module), addr))

@@ -18,7 +18,6 @@ mod calls {
             version_key: u64,
         ) -> DispatchResult {
             let hotkey = ensure_signed(origin)?;
-            ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
             Self::do_set_weights(&hotkey, netuid, 0, dests, weights, version_key)
         }
 

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use polkadot_sdk_frame::derive::{Deserialize, Serialize};
 use polkadot_sdk_frame::prelude::*;
-use polkadot_sdk_frame::token::fungible::{Inspect, Mutate};
+use polkadot_sdk_frame::token::fungible::Mutate;
 
 use crate::types::{AlphaBalance, NetUid, SubnetIdentityV3, TaoBalance};
 use crate::*;
@@ -116,7 +116,7 @@ impl<T: Config> Pallet<T> {
         for (key, subnet) in &config.subnets {
             Self::build_genesis_subnet(key, subnet);
         }
-        TotalIssuance::<T>::put(TaoBalance(T::Currency::total_issuance()));
+        Self::read_issuance();
     }
 
     fn build_genesis_subnet(key: &str, subnet: &SubnetGenesis<T::AccountId>) {

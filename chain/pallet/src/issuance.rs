@@ -1,7 +1,7 @@
 //! New TAO: how much a block makes and where it is put.
 
 use glia_chain_rules::emission;
-use polkadot_sdk_frame::token::fungible::Mutate;
+use polkadot_sdk_frame::token::fungible::{Inspect, Mutate};
 
 use crate::types::{NetUid, TaoBalance};
 use crate::*;
@@ -21,5 +21,10 @@ impl<T: Config> Pallet<T> {
         }
         TotalIssuance::<T>::mutate(|total| *total = total.plus(TaoBalance(amount)));
         amount
+    }
+
+    /// Writes what the ledger says is in existence: TAO can also be burnt or made there without this pallet.
+    pub(crate) fn read_issuance() {
+        TotalIssuance::<T>::put(TaoBalance(T::Currency::total_issuance()));
     }
 }

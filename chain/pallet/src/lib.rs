@@ -15,11 +15,10 @@
 //!
 //! Modules: [`types`] and [`safe_float`] are what storage holds; [`genesis`] is what a chain starts with; `registration`,
 //! `replacement`, `subnet`, `serving`, `staking`, `shares`, `pool`, `weights`, `commit_reveal` stand behind the calls;
-//! `issuance`, `coinbase`, `schedule`, `epoch`, `distribution` run in every block.
+//! `extension` refuses calls before they enter a block; `issuance`, `coinbase`, `schedule`, `epoch`, `distribution` run in every
+//! block.
 
 #![cfg_attr(not(feature = "std"), no_std)]
-// The macros of FRAME write items without documentation.
-#![allow(missing_docs)]
 // Calls have the arguments of the public chain.
 #![allow(clippy::too_many_arguments)]
 
@@ -32,6 +31,7 @@ mod distribution;
 mod epoch;
 mod errors;
 mod events;
+mod extension;
 pub mod genesis;
 mod issuance;
 mod pool;
@@ -52,11 +52,14 @@ mod mock;
 #[cfg(test)]
 mod tests;
 
+pub use extension::SubtensorTransactionExtension;
 pub use pallet::*;
 
 use polkadot_sdk_frame::pallet_macros::import_section;
 
 /// The pallet itself.
+// The macros of FRAME write items without documentation.
+#[allow(missing_docs)]
 #[import_section(storage::chain::chain)]
 #[import_section(storage::accounts::accounts)]
 #[import_section(storage::subnets::subnets)]
@@ -104,6 +107,10 @@ pub mod pallet {
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
             Self::block_step()
+        }
+
+        fn on_finalize(_: BlockNumberFor<T>) {
+            Self::read_issuance();
         }
     }
 

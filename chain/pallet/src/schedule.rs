@@ -10,6 +10,7 @@ impl<T: Config> Pallet<T> {
     /// Everything the pallet does at the start of a block.
     pub(crate) fn block_step() -> Weight {
         let now = Self::now();
+        Self::read_issuance();
         let subnets = Self::subnets();
         for netuid in &subnets {
             Self::decay_burn(*netuid);
@@ -21,8 +22,9 @@ impl<T: Config> Pallet<T> {
         }
         let count = u64::try_from(subnets.len()).unwrap_or(u64::MAX);
         T::DbWeight::get().reads_writes(
-            count.saturating_mul(40).saturating_add(neurons.saturating_mul(12)),
-            count.saturating_mul(20).saturating_add(neurons.saturating_mul(8)),
+            // Two for issuance, which is read again at the end of the block.
+            count.saturating_mul(40).saturating_add(neurons.saturating_mul(12)).saturating_add(2),
+            count.saturating_mul(20).saturating_add(neurons.saturating_mul(8)).saturating_add(2),
         )
     }
 

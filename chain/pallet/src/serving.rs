@@ -8,6 +8,14 @@ use crate::*;
 impl<T: Config> Pallet<T> {
     /// `serve_axon`.
     pub(crate) fn do_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: AxonInfo) -> DispatchResult {
+        Self::check_axon(hotkey, netuid, &axon)?;
+        Axons::<T>::insert(netuid, hotkey, axon);
+        Self::deposit_event(Event::AxonServed(netuid, hotkey.clone()));
+        Ok(())
+    }
+
+    /// Every reason to refuse an announcement, in order.
+    pub(crate) fn check_axon(hotkey: &T::AccountId, netuid: NetUid, axon: &AxonInfo) -> Result<(), Error<T>> {
         ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
         ensure!(matches!(axon.ip_type, 4 | 6), Error::<T>::InvalidIpType);
         ensure!(is_reachable(axon.ip_type, axon.ip, T::AllowLoopbackAxon::get()), Error::<T>::InvalidIpAddress);
@@ -19,8 +27,6 @@ impl<T: Config> Pallet<T> {
             );
         }
         ensure!(axon.port != 0, Error::<T>::InvalidPort);
-        Axons::<T>::insert(netuid, hotkey, axon);
-        Self::deposit_event(Event::AxonServed(netuid, hotkey.clone()));
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod commit_reveal;
 mod epoch;
+mod extension;
 mod genesis;
 mod random;
 mod registration;

@@ -9,7 +9,7 @@ use crate::types::{MechId, NetUid};
 use crate::*;
 
 impl<T: Config> Pallet<T> {
-    /// `set_weights` and the second half of `reveal_weights`.
+    /// `set_weights`.
     pub(crate) fn do_set_weights(
         hotkey: &T::AccountId,
         netuid: NetUid,
@@ -18,6 +18,33 @@ impl<T: Config> Pallet<T> {
         values: Vec<u16>,
         version_key: u64,
     ) -> DispatchResult {
+        let uid = Self::check_set_weights(hotkey, netuid, mechanism, &uids, &values, version_key)?;
+        Self::write_weights(netuid, mechanism, uid, uids, &values);
+        Ok(())
+    }
+
+    /// Every reason to refuse `set_weights`, in order; else the uid that sets them.
+    pub(crate) fn check_set_weights(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        mechanism: MechId,
+        uids: &[u16],
+        values: &[u16],
+        version_key: u64,
+    ) -> Result<u16, Error<T>> {
+        ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
+        Self::check_weights(hotkey, netuid, mechanism, uids, values, version_key)
+    }
+
+    /// Every reason to refuse weights, set or revealed, in order; else the uid whose weights they are.
+    pub(crate) fn check_weights(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        mechanism: MechId,
+        uids: &[u16],
+        values: &[u16],
+        version_key: u64,
+    ) -> Result<u16, Error<T>> {
         ensure!(!netuid.is_root(), Error::<T>::CanNotSetRootNetworkWeights);
         ensure!(uids.len() == values.len(), Error::<T>::WeightVecNotEqualSize);
         Self::ensure_mechanism(netuid, mechanism)?;
@@ -28,10 +55,9 @@ impl<T: Config> Pallet<T> {
         ensure!(is_owner || Self::has_enough_stake(hotkey, netuid), Error::<T>::NotEnoughStakeToSetWeights);
         let wanted = WeightsVersionKey::<T>::get(netuid);
         ensure!(wanted == 0 || version_key >= wanted, Error::<T>::IncorrectWeightVersionKey);
-        let index = netuid.index(mechanism);
         let commit_reveal = CommitRevealWeightsEnabled::<T>::get(netuid);
         ensure!(commit_reveal || Self::may_update_weights(netuid, mechanism, uid), Error::<T>::SettingWeightsTooFast);
-        let only_self = uids == [uid];
+        let only_self = *uids == [uid];
         let permit = ValidatorPermit::<T>::get(netuid).get(usize::from(uid)).copied().unwrap_or(false);
         ensure!(permit || only_self || is_owner, Error::<T>::NeuronNoValidatorPermit);
         let distinct: BTreeSet<u16> = uids.iter().copied().collect();
@@ -39,18 +65,22 @@ impl<T: Config> Pallet<T> {
         ensure!(uids.iter().all(|uid| *uid < n), Error::<T>::UidVecContainInvalidOne);
         let shortest = usize::from(MinAllowedWeights::<T>::get(netuid).min(n));
         ensure!(uids.len() >= shortest || only_self, Error::<T>::WeightVecLengthIsLow);
+        Ok(uid)
+    }
 
-        let scaled = vec_u16_max_upscale_to_u16(&values);
+    /// Writes weights that passed every check.
+    pub(crate) fn write_weights(netuid: NetUid, mechanism: MechId, uid: u16, uids: Vec<u16>, values: &[u16]) {
+        let index = netuid.index(mechanism);
+        let scaled = vec_u16_max_upscale_to_u16(values);
         Weights::<T>::insert(index, uid, uids.into_iter().zip(scaled).collect::<Vec<_>>());
-        if !commit_reveal {
+        if !CommitRevealWeightsEnabled::<T>::get(netuid) {
             Self::note_update(netuid, mechanism, uid);
         }
         Self::deposit_event(Event::WeightsSet(index, uid));
-        Ok(())
     }
 
     /// Fails when a subnet or one of its mechanisms does not exist.
-    pub(crate) fn ensure_mechanism(netuid: NetUid, mechanism: MechId) -> DispatchResult {
+    pub(crate) fn ensure_mechanism(netuid: NetUid, mechanism: MechId) -> Result<(), Error<T>> {
         let known = NetworksAdded::<T>::get(netuid) && mechanism < MechanismCountCurrent::<T>::get(netuid);
         ensure!(known, Error::<T>::MechanismDoesNotExist);
         Ok(())

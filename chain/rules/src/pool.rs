@@ -1,7 +1,7 @@
 //! The pool of TAO and alpha of one subnet: constant product at equal weights.
 //!
 //! Buying with Δ of TAO out of reserves `alpha`, `tao` yields `alpha·Δ / (tao + Δ)`, rounded down, and the reverse for selling. The fee is
-//! taken from the input first and belongs to the block's author, not to the pool.
+//! taken from the input first and leaves circulation; the pool does not keep it.
 
 /// Reserves below this are not traded against.
 pub const MIN_RESERVE: u64 = 1_000_000;

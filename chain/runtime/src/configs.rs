@@ -22,6 +22,7 @@ pub type TxExtension = (
     frame_system::CheckNonce<Runtime>,
     frame_system::CheckWeight<Runtime>,
     pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
+    glia_chain_pallet::SubtensorTransactionExtension<Runtime>,
 );
 
 /// Work a block may hold: two seconds, three quarters of it for transactions.

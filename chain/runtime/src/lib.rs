@@ -1,7 +1,7 @@
 //! `glia-chain-runtime` is the runtime of the Glia chain: which pallets it has, at which index, with which settings.
 //!
 //! ```text
-//! extrinsic ─▶ extensions (era, nonce, weight, fee) ─▶ call of a pallet ─▶ storage
+//! extrinsic ─▶ extensions (era, nonce, weight, fee, would it fail) ─▶ call of a pallet ─▶ storage
 //! block     ─▶ SubtensorModule: prices, emission, epochs ──────────────▶ storage
 //! node      ─▶ runtime API (module `api` natively, exports in wasm) ───▶ the same functions
 //! ```
@@ -14,7 +14,7 @@
 //! - [`genesis`]: presets of the first block, and how they are patched.
 
 #![cfg_attr(not(feature = "std"), no_std)]
-// The macros that assemble a runtime write items without documentation, and wider visibility than needed.
+// The macros that assemble a runtime write items here without documentation, and wider visibility than needed.
 #![allow(missing_docs, unreachable_pub)]
 // Call and event enums of the pallets are what they are.
 #![allow(clippy::large_enum_variant)]
@@ -22,7 +22,9 @@
 extern crate alloc;
 
 mod apis;
+#[warn(missing_docs)]
 mod configs;
+#[warn(missing_docs)]
 pub mod genesis;
 
 pub use apis::RUNTIME_API_VERSIONS;

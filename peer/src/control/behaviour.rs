@@ -58,11 +58,17 @@ fn setup(error: impl std::fmt::Display) -> StartError {
 
 /// A swarm that listens nowhere yet.
 pub(super) fn swarm(config: &NetworkConfig) -> Result<Swarm<Behaviour>, StartError> {
-    let with_dns = SwarmBuilder::with_existing_identity(config.identity.keypair())
+    let keypair = config.identity.keypair().map_err(setup)?;
+    let handshake = config.timing.dial;
+    let quic = move |mut quic: libp2p::quic::Config| {
+        quic.handshake_timeout = handshake;
+        quic
+    };
+    let with_dns = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(setup)?
-        .with_quic()
+        .with_quic_config(quic)
         .with_dns();
     let settings = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE);
     match with_dns {
@@ -72,11 +78,11 @@ pub(super) fn swarm(config: &NetworkConfig) -> Result<Swarm<Behaviour>, StartErr
         // A machine without a resolver configuration can still use addresses that are numbers.
         Err(error) => {
             tracing::warn!(%error, "names in multiaddrs will not be resolved");
-            Ok(SwarmBuilder::with_existing_identity(config.identity.keypair())
+            Ok(SwarmBuilder::with_existing_identity(keypair)
                 .with_tokio()
                 .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
                 .map_err(setup)?
-                .with_quic()
+                .with_quic_config(quic)
                 .with_behaviour(|key| behaviour(config, key))
                 .map_err(setup)?
                 .with_swarm_config(settings)

@@ -20,7 +20,7 @@ const FORGET: Duration = Duration::from_secs(5 * 60);
 pub(super) enum Verdict {
     /// Deliver and forward.
     Accept(Heartbeat),
-    /// Drop without blame: old news, or too many peers to remember.
+    /// Drop without blame: old news, a clock that differs from ours, or too many peers to remember.
     Ignore,
     /// Drop: its author sends too many.
     Flood,
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 pub(super) enum Fault {
     /// The bytes are none.
     Malformed(DecodeError),
-    /// It names somebody else than its signer, or comes from the future.
+    /// It names somebody else than its signer.
     Forged,
 }
 
@@ -64,9 +64,13 @@ impl HeartbeatBook {
             Ok(beat) => beat,
             Err(error) => return Verdict::Reject(Fault::Malformed(error)),
         };
-        // A sequence is a clock reading or more; one far ahead would shut its own author out after a restart.
-        if beat.peer != author || beat.sequence > now_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
+        if beat.peer != author {
             return Verdict::Reject(Fault::Forged);
+        }
+        // A sequence is a clock reading or more; one far ahead would shut its own author out after a restart. Whose
+        // clock is wrong, the author's or ours, nobody knows, and those who passed it on judged by theirs.
+        if beat.sequence > now_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
+            return Verdict::Ignore;
         }
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&author) {
             self.peers.retain(|_, last| now.saturating_duration_since(last.at) < FORGET);
@@ -120,10 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_from_the_future_is_rejected() {
-        let mut book = HeartbeatBook::new(PERIOD);
+    fn a_heartbeat_from_the_future_is_dropped_without_blame_and_without_trace() {
+        let (mut book, now, peer) = (HeartbeatBook::new(PERIOD), Instant::now(), PeerId([1; 32]));
         let future = NOW_MS + MAX_CLOCK_SKEW_MS + 1;
-        let verdict = book.judge(PeerId([1; 32]), &beat(1, future), Instant::now(), NOW_MS);
+        assert_eq!(book.judge(peer, &beat(1, future), now, NOW_MS), Verdict::Ignore);
+        assert!(matches!(book.judge(peer, &beat(1, NOW_MS), now, NOW_MS), Verdict::Accept(_)));
+        assert!(matches!(book.judge(peer, &beat(1, future), now, NOW_MS + 1), Verdict::Accept(_)), "time has come");
+    }
+
+    #[test]
+    fn a_forged_heartbeat_from_the_future_is_still_forged() {
+        let mut book = HeartbeatBook::new(PERIOD);
+        let verdict = book.judge(PeerId([1; 32]), &beat(2, u64::MAX), Instant::now(), NOW_MS);
         assert_eq!(verdict, Verdict::Reject(Fault::Forged));
     }
 

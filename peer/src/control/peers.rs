@@ -71,9 +71,12 @@ impl Task {
         }
     }
 
-    pub(super) fn on_disconnected(&mut self, peer: libp2p::PeerId, cause: Option<String>) {
+    pub(super) fn on_disconnected(&mut self, peer: libp2p::PeerId, gone: bool, cause: Option<String>) {
         tracing::debug!(%peer, cause, "disconnected");
         self.peers.remove(&peer);
+        if gone {
+            self.forget_route(peer);
+        }
         self.count_peers();
         if self.asks.waits_for(&peer) {
             // The questions of those who wait were not sent yet; another connection may carry them.
@@ -158,8 +161,17 @@ impl Task {
         }
     }
 
+    /// Takes a peer that is gone out of the routing table: whoever asks us next would wait for it in vain. It comes
+    /// back with its next hello.
+    fn forget_route(&mut self, peer: libp2p::PeerId) {
+        if !self.swarm.is_connected(&peer) {
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+        }
+    }
+
     pub(super) fn on_dial_failed(&mut self, peer: libp2p::PeerId, error: &DialError) {
         tracing::debug!(%peer, %error, "dial failed");
+        self.forget_route(peer);
         if !self.peers.contains_key(&peer) && self.asks.waits_for(&peer) {
             self.locate(peer, error.to_string());
         }

@@ -11,7 +11,7 @@ use glia_protocol::gossip::Heartbeat;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{ConnectionError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, kad, ping};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
@@ -212,13 +212,16 @@ impl Task {
                 self.on_connected(peer_id, endpoint.get_remote_address().clone());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                self.on_disconnected(peer_id, cause.map(|c| c.to_string()));
+                // A connection nobody needed is closed on both sides; any other end means that the peer is gone.
+                let gone = !matches!(cause, None | Some(ConnectionError::KeepAliveTimeout));
+                self.on_disconnected(peer_id, gone, cause.map(|c| c.to_string()));
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 self.on_dial_failed(peer, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
+                self.calm_bootstrap();
                 self.listening.insert(address);
                 self.on_addresses();
             }
@@ -300,7 +303,8 @@ impl Task {
                     Fault::Forged => Misdeed::Forged,
                     Fault::Malformed(_) => Misdeed::Malformed,
                 };
-                // Whoever passed it on had to check it; the author, who signed it, is to blame as well.
+                // Whoever passed it on had to check it, and no clock or race can excuse it; the author, who signed
+                // it, is to blame as well.
                 let blamed: HashSet<_> = from_libp2p(&via).into_iter().chain(author).collect();
                 for peer in blamed {
                     self.report(peer, misdeed);
@@ -385,8 +389,19 @@ impl Task {
         }
     }
 
+    /// Takes back the DHT's wish to refresh its routing table while nobody is in it: it would only complain. The
+    /// first peer that enters the table wakes the wish again.
+    fn calm_bootstrap(&mut self) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        if kad.kbuckets().all(|bucket| bucket.num_entries() == 0) {
+            // With an empty table this resets the timers and fails.
+            let _ = kad.bootstrap();
+        }
+    }
+
     /// Drops what nobody waits for, expired records and ended bans.
     fn sweep(&mut self, now: Instant) {
+        self.calm_bootstrap();
         self.sweep_asks();
         self.sweep_records(now);
         let banned: HashSet<_> = lock(&self.shared.reputation).banned(now).iter().filter_map(to_libp2p).collect();

@@ -73,11 +73,20 @@ pub(super) async fn call(
     timeout_at(end, attempts).await.unwrap_or(Err(ForwardError::Timeout))
 }
 
-/// Whether the loss says that the peer no longer knows the connection, not that it closed it for cause.
+/// Whether the loss says that the peer no longer knows the connection or gave its idle place to another one, not
+/// that it closed it for cause.
 fn is_stale(lost: &ConnectionError) -> bool {
-    matches!(lost, ConnectionError::Reset | ConnectionError::TimedOut | ConnectionError::LocallyClosed)
+    match lost {
+        ConnectionError::Reset | ConnectionError::TimedOut | ConnectionError::LocallyClosed => true,
+        ConnectionError::ApplicationClosed(close) => close.error_code == codes::TOO_MANY,
+        _ => false,
+    }
 }
 
+/// One request and its answer on a stream of their own.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future resets the stream, and the peer drops the work.
 async fn exchange(
     connection: &Connection,
     mut request: ForwardRequest,
@@ -113,6 +122,11 @@ async fn exchange(
 /// The id in a refusal of a request that was not read.
 pub(super) const UNREAD: RequestId = RequestId([0; 16]);
 
+/// Sends the frame on a new stream and reads the answer to its end.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future resets what is written and stops what is read of this stream; nothing is left on
+/// the connection.
 async fn converse(connection: &Connection, frame: frame::Encoded, watch: &Watch<'_>) -> Result<Message, Failure> {
     let (send, recv) = connection.open_bi().await.map_err(Failure::Lost)?;
     let mut sender = Sender::new(send, codes::CANCELLED);
@@ -187,6 +201,9 @@ impl<'a> Watch<'a> {
     }
 
     /// Resolves when nothing at all arrives for `silence` while the request is not acknowledged.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: begun anew, it listens for `silence` again.
     async fn silent(&self, silence: Duration) {
         loop {
             // A late datagram from before the request may excuse the first round, but not the second.
@@ -207,6 +224,25 @@ impl Drop for Watch<'_> {
         // The deadline passed and the peer was not heard: the next caller shall dial anew.
         if !self.answered && self.since.elapsed() >= DOUBT && self.is_silent() {
             self.condemn();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_gave_way_is_stale_and_one_closed_for_cause_is_not() {
+        let closed = |code| {
+            ConnectionError::ApplicationClosed(quinn::ApplicationClose {
+                error_code: code,
+                reason: bytes::Bytes::new(),
+            })
+        };
+        assert!(is_stale(&closed(codes::TOO_MANY)));
+        for cause in [codes::BANNED, codes::MALFORMED, codes::SHUTDOWN] {
+            assert!(!is_stale(&closed(cause)));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The expert's side: connections, limits, and one task per request that ends with its caller.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep_until, timeout};
 
 use super::client::UNREAD;
+use super::shares::{Share, Shares};
+use super::table::Table;
 use super::wire::{self, Sender, WireError};
 use super::{codes, tls};
 use crate::config::{Limits, Timing};
@@ -38,6 +39,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const RESPONSE_WRITE: Duration = Duration::from_secs(30);
 /// Longest budget a caller may ask for.
 const MAX_BUDGET: Duration = Duration::from_secs(120);
+/// Handshakes at once.
+const HANDSHAKES: usize = 256;
 /// Handshakes at once before callers must prove their address.
 const TRUSTING_HANDSHAKES: usize = 32;
 /// Unit of the payload budget, bytes.
@@ -54,9 +57,9 @@ pub(super) struct Server {
     reputation: Arc<Mutex<Reputation>>,
     requests: Semaphore,
     memory: Semaphore,
-    connections: Arc<Semaphore>,
+    shares: Shares,
+    table: Table,
     handshakes: Arc<Semaphore>,
-    peers: Mutex<HashMap<PeerId, Vec<Connection>>>,
     shutdown: Shutdown,
 }
 
@@ -72,9 +75,9 @@ impl Server {
             draining: AtomicBool::new(false),
             requests: Semaphore::new(limits.requests),
             memory: Semaphore::new(limits.payload_bytes / UNIT),
-            connections: Arc::new(Semaphore::new(limits.data_connections)),
-            handshakes: Arc::new(Semaphore::new(TRUSTING_HANDSHAKES)),
-            peers: Mutex::default(),
+            shares: Shares::new(&limits),
+            table: Table::new(&limits),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             timing,
             limits,
             reputation,
@@ -83,6 +86,9 @@ impl Server {
     }
 
     /// Waits until no request is in work.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub(super) async fn idle(&self) {
         let all = u32::try_from(self.limits.requests).unwrap_or(u32::MAX);
         // An error says that the semaphore is closed, which never happens.
@@ -90,6 +96,9 @@ impl Server {
     }
 
     /// Takes connections until the token is cancelled or the endpoint is closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: connections taken so far go on.
     pub(super) async fn accept(self: Arc<Self>, endpoint: Endpoint) {
         let token = self.shutdown.token();
         loop {
@@ -104,19 +113,19 @@ impl Server {
     }
 
     fn on_incoming(self: &Arc<Self>, incoming: Incoming) {
-        let Ok(place) = self.connections.clone().try_acquire_owned() else {
+        let handshake = self.handshakes.clone().try_acquire_owned().ok().filter(|_| self.table.has_room());
+        let Some(handshake) = handshake else {
             incoming.refuse();
             return;
         };
-        let handshake = self.handshakes.clone().try_acquire_owned().ok();
-        if handshake.is_none() && incoming.may_retry() {
+        let trusting = HANDSHAKES - self.handshakes.available_permits() <= TRUSTING_HANDSHAKES;
+        if !trusting && incoming.may_retry() {
             // Cannot fail: the address was not validated.
             let _ = incoming.retry();
             return;
         }
         let server = self.clone();
         self.shutdown.spawn("tensor connection", async move {
-            let _place = place;
             let token = server.shutdown.token();
             let established = async {
                 match incoming.accept() {
@@ -145,7 +154,10 @@ impl Server {
             connection.close(codes::BANNED, b"banned");
             return;
         }
-        self.enter(peer, &connection);
+        let Some(activity) = self.table.enter(peer, &connection) else {
+            connection.close(codes::TOO_MANY, b"no room");
+            return;
+        };
         let token = self.shutdown.token();
         loop {
             let stream = tokio::select! {
@@ -154,8 +166,10 @@ impl Server {
                 stream = connection.accept_bi() => stream,
             };
             let Ok((send, recv)) = stream else { break };
+            let busy = activity.begin();
             let (server, connection, token) = (self.clone(), connection.clone(), token.clone());
             self.shutdown.spawn("tensor request", async move {
+                let _busy = busy;
                 let sender = Sender::new(send, codes::FAILED);
                 tokio::select! {
                     biased;
@@ -164,27 +178,7 @@ impl Server {
                 }
             });
         }
-        self.leave(&peer, &connection);
-    }
-
-    /// Lists a connection; the oldest of the same peer gives way, for its owner has likely restarted.
-    fn enter(&self, peer: PeerId, connection: &Connection) {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = peers.entry(peer).or_default();
-        connections.push(connection.clone());
-        if connections.len() > self.limits.data_connections_per_peer.max(1) {
-            connections.remove(0).close(codes::TOO_MANY, b"too many connections");
-        }
-    }
-
-    fn leave(&self, peer: &PeerId, connection: &Connection) {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections) = peers.get_mut(peer) {
-            connections.retain(|c| c.stable_id() != connection.stable_id());
-            if connections.is_empty() {
-                peers.remove(peer);
-            }
-        }
+        self.table.leave(&connection);
     }
 
     fn is_banned(&self, peer: &PeerId) -> bool {
@@ -202,11 +196,17 @@ impl Server {
         }
     }
 
+    /// Reads a request, has it answered and writes the answer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future drops the handler's work, gives back its room and resets the stream.
     async fn on_stream(&self, peer: PeerId, connection: &Connection, mut sender: Sender, mut recv: RecvStream) {
-        let Ok(_place) = self.requests.try_acquire() else {
+        let place = self.requests.try_acquire().ok().and_then(|place| Some((place, self.shares.enter(peer)?)));
+        let Some((_place, mut share)) = place else {
             return refuse(sender, recv, UNREAD, busy()).await;
         };
-        let (request, _memory, arrival) = match timeout(self.timing.request_read, self.read(&mut recv)).await {
+        let read = timeout(self.timing.request_read, self.read(&mut recv, &mut share)).await;
+        let (request, _memory, arrival) = match read {
             Ok(Ok(read)) => read,
             Ok(Err(Unread::Refused(id, refusal))) => return refuse(sender, recv, id, refusal).await,
             Ok(Err(Unread::Malformed(why))) => return self.on_malformed(peer, connection, sender, recv, &why),
@@ -230,10 +230,15 @@ impl Server {
         }
     }
 
-    /// Reads a request; memory for its payload is taken from the common budget before a byte of it is read.
+    /// Reads a request; memory for its payload is taken from the caller's share and from the common budget before a
+    /// byte of it is read.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: bytes read so far are lost; reset the stream then.
     async fn read(
         &self,
         recv: &mut RecvStream,
+        share: &mut Share<'_>,
     ) -> Result<(ForwardRequest, SemaphorePermit<'_>, tokio::time::Instant), Unread> {
         let prefix = wire::read_prefix(recv).await?;
         let arrival = tokio::time::Instant::now();
@@ -242,11 +247,15 @@ impl Server {
         }
         let pending = wire::read_header(recv, prefix).await?;
         let id = pending.id();
-        if prefix.payload_len > self.limits.payload_bytes {
-            let refusal = Refusal::TooLarge(format!("{} bytes of payload", prefix.payload_len));
+        let most = self.limits.request_payload.min(self.limits.payload_bytes);
+        if prefix.payload_len > most {
+            let refusal = Refusal::TooLarge(format!("{} bytes of payload, at most {most} fit", prefix.payload_len));
             return Err(Unread::Refused(id, refusal));
         }
         if self.draining.load(Ordering::Relaxed) {
+            return Err(Unread::Refused(id, busy()));
+        }
+        if !share.hold(prefix.payload_len) {
             return Err(Unread::Refused(id, busy()));
         }
         let memory = self.memory.try_acquire_many(units(prefix)).map_err(|_| Unread::Refused(id, busy()))?;
@@ -257,6 +266,9 @@ impl Server {
     }
 
     /// The handler's answer; `None` when the caller is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future drops the handler's work.
     async fn answer(
         &self,
         peer: PeerId,
@@ -305,6 +317,9 @@ impl From<WireError> for Unread {
 }
 
 /// Refuses a request that was not read to its end.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future resets the stream.
 async fn refuse(mut sender: Sender, mut recv: RecvStream, id: RequestId, refusal: Refusal) {
     // An error says that the stream is closed already.
     let _ = recv.stop(codes::DONE);

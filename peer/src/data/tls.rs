@@ -45,7 +45,8 @@ pub(crate) fn client(
     transport: Arc<TransportConfig>,
 ) -> Result<quinn::ClientConfig, String> {
     let expected = libp2p::PeerId::from_bytes(&peer.to_multihash()).map_err(|e| e.to_string())?;
-    let mut tls = libp2p_tls::make_client_config(&identity.keypair(), Some(expected)).map_err(|e| e.to_string())?;
+    let keypair = identity.keypair().map_err(|e| e.to_string())?;
+    let mut tls = libp2p_tls::make_client_config(&keypair, Some(expected)).map_err(|e| e.to_string())?;
     tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
     tls.key_log = Arc::new(rustls::NoKeyLog);
     // A resumed session shows no certificate, so the other side would not know who calls.
@@ -58,7 +59,8 @@ pub(crate) fn client(
 
 /// How connections are accepted; callers must show a certificate.
 pub(crate) fn server(identity: &Identity, transport: Arc<TransportConfig>) -> Result<quinn::ServerConfig, String> {
-    let mut tls = libp2p_tls::make_server_config(&identity.keypair()).map_err(|e| e.to_string())?;
+    let keypair = identity.keypair().map_err(|e| e.to_string())?;
+    let mut tls = libp2p_tls::make_server_config(&keypair).map_err(|e| e.to_string())?;
     tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
     tls.key_log = Arc::new(rustls::NoKeyLog);
     tls.send_tls13_tickets = 0;

@@ -76,6 +76,9 @@ pub(super) async fn read_payload(stream: &mut RecvStream, pending: Pending) -> R
 }
 
 /// Exactly `len` bytes. The memory is reserved at once but used as bytes arrive.
+///
+/// # Cancel safety
+/// Not cancel safe: bytes read so far are lost.
 async fn read_bytes(stream: &mut RecvStream, len: usize) -> Result<Bytes, WireError> {
     let mut bytes = Vec::with_capacity(len);
     while bytes.len() < len {
@@ -107,6 +110,10 @@ impl Sender {
         Self { stream, on_drop: Some(code) }
     }
 
+    /// Writes a whole frame and ends the stream.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a part may have been written; then dropping the sender resets the stream.
     pub(super) async fn send(&mut self, frame: Encoded) -> Result<(), WriteError> {
         write(&mut self.stream, frame).await?;
         self.on_drop = None;

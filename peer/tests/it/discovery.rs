@@ -1,5 +1,8 @@
 //! Strangers find each other through one common peer.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use glia_peer::errors::AskError;
 use glia_peer::{AdvertiseError, DescribeError, StartError};
 
@@ -157,4 +160,17 @@ async fn a_taken_port_and_a_bad_bootstrap_address_are_start_errors() {
     bad.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".to_owned()];
     assert!(matches!(glia_peer::Network::start(bad).await, Err(StartError::Bootstrap(_))));
     first.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_starts_alone_does_not_complain() {
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(said.reopen().unwrap());
+    let logger = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(writer).with_ansi(false);
+    let _guard = tracing::subscriber::set_default(logger.finish());
+    let network = start(config()).await;
+    // The DHT library waits half a second before it complains about an empty routing table.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    network.stop().await;
+    assert_eq!(std::fs::read_to_string(said.path()).unwrap(), "");
 }

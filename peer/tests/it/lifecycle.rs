@@ -129,3 +129,26 @@ async fn a_request_that_does_not_end_is_cut_off_when_the_drain_is_over() {
     assert!(matches!(answer, Err(ForwardError::Closed(_))), "{answer:?}");
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_does_not_wait_for_a_stuck_swarm() {
+    let mut impatient = config();
+    impatient.timing.query = Duration::from_millis(200);
+    impatient.hotkey = Some(hotkey(1));
+    let expert = start(impatient).await;
+    let (began, mut begin) = mpsc::channel::<()>(1);
+    let (release, gate) = std::sync::mpsc::sync_channel::<()>(1);
+    let gate = std::sync::Mutex::new(gate);
+    // The swarm's task asks for the load, and here it does not get it back.
+    let stuck = Arc::new(move || {
+        let _ = began.try_send(());
+        let _ = gate.lock().unwrap().recv();
+        glia_protocol::gossip::Load::default()
+    });
+    expert.advertise(vec![offer("expert", &[0])], stuck).await.unwrap();
+    soon("the swarm is stuck", begin.recv()).await.unwrap();
+    soon("the withdrawal", expert.withdraw()).await;
+    // Every later question for the load is answered at once.
+    drop(release);
+    soon("the stop", expert.stop()).await;
+}

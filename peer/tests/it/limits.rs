@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use glia_peer::{ForwardError, Identity, Network};
 use glia_protocol::forward::Message;
 use glia_protocol::frame::{self, MAGIC, PREFIX_LEN};
@@ -13,12 +14,14 @@ use glia_protocol::{ForwardRequest, PeerId, Refusal};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 
-use crate::support::{PATIENCE, config, echo, reply, request, soon, start};
+use crate::support::{PATIENCE, config, echo, reply, request, soon, start, until};
 
 const MALFORMED: VarInt = VarInt::from_u32(2);
+const TOO_MANY: VarInt = VarInt::from_u32(4);
 const BANNED: VarInt = VarInt::from_u32(5);
 const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
+const REFUSAL: u8 = 3;
 
 fn keypair() -> libp2p::identity::Keypair {
     libp2p::identity::Keypair::generate_ed25519()
@@ -175,7 +178,7 @@ async fn announced_payload_is_bounded_over_all_callers() {
     router.forward(peer, &addresses, request(3, 100), PATIENCE).await.expect("small ones still pass");
 
     drop(held);
-    crate::support::until("the room is free again", || async {
+    until("the room is free again", || async {
         router.forward(peer, &addresses, request(4, 100_000), PATIENCE).await.ok()
     })
     .await;
@@ -191,9 +194,10 @@ async fn requests_over_the_total_limit_are_refused_at_once() {
     let network = start(tight).await;
     network.serve(echo());
     let router = start(config()).await;
+    // Requests of two peers that begin and do not go on.
     let (_endpoint, connection) = connect(&network).await;
-    // Two requests that begin and do not go on.
-    let mut held = Held::new(&connection, b"GLIA", 2).await;
+    let (_other_endpoint, other) = connect(&network).await;
+    let mut held = [Held::new(&connection, b"GLIA", 1).await, Held::new(&other, b"GLIA", 1).await];
     let (peer, addresses) = (network.peer_id(), network.data_addresses());
     let refused = async {
         loop {
@@ -201,16 +205,142 @@ async fn requests_over_the_total_limit_are_refused_at_once() {
             if matches!(answer, Err(ForwardError::Refused(Refusal::Busy { .. }))) {
                 break;
             }
-            held.renew().await;
+            for held in &mut held {
+                held.renew().await;
+            }
         }
     };
     soon("a third one is refused", refused).await;
     drop(held);
-    crate::support::until("then there is room", || async {
-        router.forward(peer, &addresses, request(2, 10), PATIENCE).await.ok()
-    })
-    .await;
+    until("then there is room", || async { router.forward(peer, &addresses, request(2, 10), PATIENCE).await.ok() })
+        .await;
     for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+/// The kinds of the first `count` answers on `held` streams.
+async fn answers(held: &mut Held<'_>, count: usize) -> Vec<u8> {
+    let mut waiting: FuturesUnordered<_> = held
+        .streams
+        .iter_mut()
+        .map(|(_, recv)| async move {
+            let mut answer = [0; PREFIX_LEN];
+            recv.read_exact(&mut answer).await.map(|()| answer[5])
+        })
+        .collect();
+    let mut kinds = Vec::new();
+    while kinds.len() < count {
+        kinds.push(soon("an answer", waiting.next()).await.unwrap().unwrap());
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn one_peer_cannot_hold_the_memory_of_all() {
+    let mut tight = config();
+    tight.limits.payload_bytes = 8 * 1024 * 1024;
+    tight.limits.request_payload = 1024 * 1024;
+    let network = start(tight).await;
+    network.serve(echo());
+    let router = start(config()).await;
+    let (_endpoint, connection) = connect(&network).await;
+    // Together they announce all the memory there is, and send none of it.
+    let announced = frame::encode(&request(9, 256 * 1024).into()).unwrap().head;
+    let mut held = Held::new(&connection, &announced, 8).await;
+    assert_eq!(answers(&mut held, 7).await, [REFUSAL; 7]);
+    let answer = router.forward(network.peer_id(), &network.data_addresses(), request(1, 256 * 1024), PATIENCE).await;
+    answer.expect("there is room for others");
+    drop(held);
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn one_peer_cannot_hold_all_requests() {
+    let mut tight = config();
+    tight.limits.requests = 16;
+    let network = start(tight).await;
+    network.serve(echo());
+    let router = start(config()).await;
+    let (_endpoint, connection) = connect(&network).await;
+    let mut held = Held::new(&connection, b"GLIA", 16).await;
+    assert_eq!(answers(&mut held, 14).await, [REFUSAL; 14]);
+    let answer = router.forward(network.peer_id(), &network.data_addresses(), request(1, 10), PATIENCE).await;
+    answer.expect("there is room for others");
+    drop(held);
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_larger_than_the_server_wants_is_refused_before_its_payload() {
+    let network = start(config()).await;
+    network.serve(echo());
+    let router = start(config()).await;
+    let elements = 2 * 1024 * 1024 + 1;
+    let (_endpoint, connection) = connect(&network).await;
+    // Only the head is sent: whoever waited for the payload would not answer.
+    let head = frame::encode(&request(9, elements).into()).unwrap().head;
+    assert_eq!(say(&connection, &head).await.unwrap()[5], REFUSAL);
+    let answer = router.forward(network.peer_id(), &network.data_addresses(), request(1, elements), PATIENCE).await;
+    assert!(matches!(answer, Err(ForwardError::Refused(Refusal::TooLarge(_)))), "{answer:?}");
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_full_table_the_connection_idle_longest_gives_way() {
+    let mut tight = config();
+    tight.limits.data_connections = 3;
+    let network = start(tight).await;
+    network.serve(echo());
+    let (_first_endpoint, working) = connect(&network).await;
+    // A request that begins and does not go on. Streams are taken in order: the answer to a later one says that the
+    // server knows of it.
+    let mut held = Held::new(&working, b"GLIA", 1).await;
+    assert!(is_malformed(&say(&working, &[7; PREFIX_LEN]).await));
+    let (_second_endpoint, idle) = connect(&network).await;
+    let (_third_endpoint, later) = connect(&network).await;
+    // The answers say that the server has listed both and which one is idle for longer.
+    assert!(is_malformed(&say(&idle, &[7; PREFIX_LEN]).await));
+    assert!(is_malformed(&say(&later, &[7; PREFIX_LEN]).await));
+
+    let router = start(config()).await;
+    let answer = router.forward(network.peer_id(), &network.data_addresses(), request(1, 10), PATIENCE).await;
+    answer.expect("a newcomer finds a place");
+    let reason = soon("the idle one is closed", idle.closed()).await;
+    assert!(matches!(&reason, ConnectionError::ApplicationClosed(close) if close.error_code == TOO_MANY), "{reason}");
+    assert!(working.close_reason().is_none() && later.close_reason().is_none());
+    assert!(held.streams[0].1.read(&mut [0]).now_or_never().is_none(), "the open request goes on");
+    for network in [&router, &network] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_whose_idle_place_was_given_away_gets_a_new_one_unnoticed() {
+    let mut tight = config();
+    tight.limits.data_connections = 1;
+    let network = start(tight).await;
+    network.serve(echo());
+    let routers = [start(config()).await, start(config()).await];
+    for round in 0..6 {
+        for router in &routers {
+            let answer = until("an answer", || async {
+                let answer =
+                    router.forward(network.peer_id(), &network.data_addresses(), request(1, 10), PATIENCE).await;
+                // The other one's request may not be over yet, seen from the server: then there is no place at all.
+                answer.ok()
+            })
+            .await;
+            assert_eq!(answer.id.0[0], 1, "round {round}");
+        }
+    }
+    for network in [&routers[0], &routers[1], &network] {
         network.stop().await;
     }
 }

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use glia_protocol::RequestId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::tensor::{Numbers, datatype, to_bytes};
+use super::body::{Body, BodyLimits};
+use super::tensor::{datatype, to_bytes};
 use super::{ApiError, ApiState};
 use crate::aggregate::top_class;
 use crate::config::MAX_K;
@@ -24,33 +25,6 @@ use crate::subnet::Subnet;
 
 /// Longest request id that is given back.
 const MAX_ID: usize = 256;
-
-/// A request as the Open Inference Protocol has it.
-#[derive(Debug, Deserialize)]
-struct Body {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    parameters: Parameters,
-    inputs: Vec<InputTensor>,
-}
-
-/// What is ours among the parameters; others are ignored.
-#[derive(Debug, Default, Deserialize)]
-struct Parameters {
-    k: Option<u64>,
-    deadline_ms: Option<u64>,
-    #[serde(default)]
-    explain: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct InputTensor {
-    name: String,
-    shape: Vec<u64>,
-    datatype: String,
-    data: Numbers,
-}
 
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -73,24 +47,32 @@ struct OutputTensor<'a> {
 pub(super) async fn infer(
     State(state): State<ApiState>,
     Path(name): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
     let subnet = state.subnet(&name)?;
-    let most = state.inner.policy.max_body;
-    let body = body.map_err(|error| match error.status() {
+    let (most, patience) = (state.inner.policy.max_body, state.inner.policy.body_patience);
+    let busy =
+        || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered; try again soon");
+    let wait = state.inner.policy.deadline;
+    // Before the body is read: those who wait hold no memory.
+    let _room = timeout(wait, state.inner.room.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+    let late = || {
+        let seconds = patience.as_secs_f32();
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {seconds} seconds"))
+    };
+    let body = timeout(patience, Bytes::from_request(request, &())).await.map_err(|_| late())?;
+    let body = body.map_err(|error: BytesRejection| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes"))
         }
         _ => ApiError::bad(format!("the body could not be read: {error}")),
     })?;
-    let busy =
-        || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered; try again soon");
-    let wait = state.inner.policy.deadline;
-    let _room = timeout(wait, state.inner.room.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
 
-    let body: Body = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::bad(format!("the body is no inference request: {error}")))?;
+    let elements = subnet.view.schema.input.elements();
+    let limits = BodyLimits { numbers: elements.saturating_mul(subnet.policy.max_batch) };
+    let body =
+        limits.read(&body).map_err(|error| ApiError::bad(format!("the body is no inference request: {error}")))?;
     let inquiry = read(subnet, &body)?;
     let id = RequestId(rand::random());
     let result = ask(subnet, &inquiry, id).await;
@@ -128,11 +110,10 @@ fn read(subnet: &Subnet, body: &Body) -> Result<Inquiry, ApiError> {
     if body.id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
         return Err(ApiError::bad(format!("the id is longer than {MAX_ID} bytes")));
     }
-    let [input] = body.inputs.as_slice() else {
+    let (Some(input), 1) = (&body.input, body.inputs) else {
         return Err(ApiError::bad(format!(
             "this model takes exactly one input called {:?}, not {} inputs",
-            schema.input.name,
-            body.inputs.len()
+            schema.input.name, body.inputs
         )));
     };
     let wanted = datatype(schema.input.dtype);
@@ -158,11 +139,10 @@ fn read(subnet: &Subnet, body: &Body) -> Result<Inquiry, ApiError> {
         ));
     }
     let elements = batch * rest.iter().product::<u64>();
-    if input.data.0.len() as u64 != elements {
+    if input.count as u64 != elements || input.data.0.len() != input.count {
         return Err(ApiError::bad(format!(
             "shape {:?} means {elements} values, the data has {}",
-            input.shape,
-            input.data.0.len()
+            input.shape, input.count
         )));
     }
     let bytes = to_bytes(&input.data.0, schema.input.dtype).map_err(ApiError::bad)?;

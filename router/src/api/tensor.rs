@@ -27,14 +27,41 @@ pub struct Numbers(pub Vec<f64>);
 
 impl<'de> Deserialize<'de> for Numbers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut numbers = Vec::new();
-        Flatten(&mut numbers).deserialize(deserializer)?;
-        Ok(Self(numbers))
+        Ok(AtMost(usize::MAX).deserialize(deserializer)?.0)
     }
 }
 
+/// Reads [`Numbers`] and how many there were; of more than so many only the count is kept, not the values.
+#[derive(Debug, Clone, Copy)]
+pub struct AtMost(pub usize);
+
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = (Numbers, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let mut flat = Flat { values: Vec::new(), count: 0, most: self.0 };
+        Flatten(&mut flat).deserialize(deserializer)?;
+        Ok((Numbers(flat.values), flat.count))
+    }
+}
+
+struct Flat {
+    values: Vec<f64>,
+    count: usize,
+    most: usize,
+}
+
 /// Appends what it reads.
-struct Flatten<'a>(&'a mut Vec<f64>);
+struct Flatten<'a>(&'a mut Flat);
+
+impl Flatten<'_> {
+    fn push(self, value: f64) {
+        if self.0.count < self.0.most {
+            self.0.values.push(value);
+        }
+        self.0.count += 1;
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Flatten<'_> {
     type Value = ();
@@ -52,17 +79,17 @@ impl<'de> Visitor<'de> for Flatten<'_> {
     }
 
     fn visit_f64<E>(self, v: f64) -> Result<(), E> {
-        self.0.push(v);
+        self.push(v);
         Ok(())
     }
 
     fn visit_u64<E>(self, v: u64) -> Result<(), E> {
-        self.0.push(v as f64);
+        self.push(v as f64);
         Ok(())
     }
 
     fn visit_i64<E>(self, v: i64) -> Result<(), E> {
-        self.0.push(v as f64);
+        self.push(v as f64);
         Ok(())
     }
 
@@ -70,11 +97,11 @@ impl<'de> Visitor<'de> for Flatten<'_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map))?;
         let value = number.as_f64().filter(|v| v.is_finite());
-        self.0.push(value.ok_or_else(|| A::Error::custom(format!("{number} is no number of double precision")))?);
+        self.push(value.ok_or_else(|| A::Error::custom(format!("{number} is no number of double precision")))?);
         Ok(())
     }
 
-    // The parser bounds the depth of nesting, the body limit the count.
+    // The parser bounds the depth of nesting.
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while seq.next_element_seed(Flatten(self.0))?.is_some() {}
         Ok(())
@@ -121,6 +148,13 @@ mod tests {
         assert!(serde_json::from_str::<Numbers>("[1,{\"a\":2}]").is_err());
         assert!(serde_json::from_str::<Numbers>("[1,{}]").is_err());
         assert!(serde_json::from_str::<Numbers>(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn numbers_beyond_the_limit_are_counted_but_not_kept() {
+        let text = format!("[[1,2.5],[{}3]]", "9,".repeat(10_000));
+        let (numbers, count) = AtMost(4).deserialize(&mut serde_json::Deserializer::from_str(&text)).unwrap();
+        assert_eq!((numbers.0, count), (vec![1.0, 2.5, 9.0, 9.0], 10_003));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What is known of each peer: pure state, moved on by what is heard and by the clock it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use glia_protocol::gossip::{Heartbeat, Presence as Said};
 use glia_protocol::limits::MAX_DESCRIPTORS;
 use glia_protocol::schema::TaskSchema;
-use glia_protocol::{ContentHash, ExpertDescriptor, PeerId};
+use glia_protocol::{ContentHash, ExpertDescriptor, Hotkey, PeerId};
 use tokio::time::Instant;
 
 use super::{Neurons, Snapshot};
@@ -28,6 +28,8 @@ pub struct TableRules {
 
 /// Peers that are remembered; a DHT full of invented ones must not fill memory.
 const MAX_PEERS: usize = 1024;
+/// Experts of one hotkey that are listed: an operator has a few, and no more votes by having many.
+const MAX_PER_HOTKEY: usize = 4;
 /// How long those who said they leave are still shown.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// Peers that gave no description for this long and are in no DHT answer any more are forgotten.
@@ -205,7 +207,7 @@ impl Table {
         });
     }
 
-    /// Everybody as of `now`, in the order of their keys.
+    /// Everybody as of `now`, in the order of their keys; a few experts per hotkey at most.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let mut experts = Vec::new();
@@ -229,6 +231,15 @@ impl Table {
                 }));
             }
         }
+        // Those who are there before those who are not.
+        experts.sort_by_key(|listed: &Arc<Listed>| (listed.presence != Presence::Here, listed.key));
+        let mut listed_of: HashMap<Hotkey, usize> = HashMap::new();
+        experts.retain(|listed| {
+            let count = listed_of.entry(listed.hotkey()).or_default();
+            *count += 1;
+            *count <= MAX_PER_HOTKEY
+        });
+        experts.sort_by_key(|listed| listed.key);
         Snapshot { block: self.neurons.block, experts }
     }
 }

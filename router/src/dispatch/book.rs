@@ -28,8 +28,12 @@ const SHORTEST_HEDGE: Duration = Duration::from_millis(20);
 const SLOW_STRIKES: u32 = 3;
 /// Strikes closer together than this count as one.
 const STRIKE_SPACING: Duration = Duration::from_millis(250);
-/// A wait shorter than this (or twice its p95) is no fair chance, and its end no slowness.
+/// A wait shorter than this for a small call of somebody unknown is no fair chance, and its end no slowness.
 const FAIR_WAIT: Duration = Duration::from_millis(500);
+/// Items of a call that is still small.
+const SMALL_CALL: usize = 16;
+/// Calls of similar size from which on no others are looked at.
+const ENOUGH_ALIKE: usize = 8;
 /// Extra calls that may be saved up.
 const HEDGE_BURST: f64 = 20.0;
 
@@ -40,8 +44,13 @@ pub enum Blame {
     None,
     /// The expert is full and said when to come again.
     Busy(Duration),
-    /// It did not answer within this time.
-    Slow(Duration),
+    /// It did not answer so many items within this time.
+    Slow {
+        /// The time.
+        waited: Duration,
+        /// Items of the call.
+        items: usize,
+    },
     /// It failed, closed, or answered nonsense.
     Fault,
 }
@@ -50,7 +59,8 @@ pub enum Blame {
 struct Record {
     calls: u64,
     failures: u64,
-    latencies: VecDeque<f32>,
+    /// Milliseconds and items of its last calls.
+    latencies: VecDeque<(f32, usize)>,
     p50: f32,
     p95: f32,
     slow: u32,
@@ -58,6 +68,32 @@ struct Record {
     bans: u32,
     banned_until: Option<Instant>,
     busy_until: Option<Instant>,
+}
+
+impl Record {
+    /// The time it is known to take for `items` items (95th percentile): from calls of similar size, else from all of
+    /// them, of which a smaller one says that a larger one takes longer in proportion at most.
+    fn usual(&self, items: usize) -> Option<Duration> {
+        let items = items.max(1);
+        let similar = |size: usize| size <= items.saturating_mul(2) && items <= size.saturating_mul(2);
+        let mut times: Vec<f32> = self.latencies.iter().filter(|(_, n)| similar(*n)).map(|(ms, _)| *ms).collect();
+        if times.len() < ENOUGH_ALIKE {
+            let scaled = self.latencies.iter().map(|(ms, n)| ms * (items as f32 / (*n).max(1) as f32).max(1.0));
+            times = scaled.collect();
+        }
+        times.sort_by(f32::total_cmp);
+        percentile(&times, 95).map(|ms| Duration::from_secs_f32(ms / 1e3))
+    }
+
+    /// How long a call of `items` items may take before it is slow.
+    fn fair(&self, items: usize) -> Duration {
+        let unknown = || FAIR_WAIT.mul_f32((items as f32 / SMALL_CALL as f32).max(1.0));
+        self.usual(items).map_or_else(unknown, |usual| 2 * usual.max(SHORTEST_HEDGE))
+    }
+}
+
+fn percentile(sorted: &[f32], percent: usize) -> Option<f32> {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied()
 }
 
 /// Figures of one expert.
@@ -110,8 +146,8 @@ impl Book {
         });
     }
 
-    /// It answered properly.
-    pub fn answered(&self, key: &ExpertKey, took: Duration) {
+    /// It answered `items` items properly.
+    pub fn answered(&self, key: &ExpertKey, took: Duration, items: usize) {
         self.with(|inner| {
             let record = inner.records.entry(*key).or_default();
             record.slow = 0;
@@ -120,11 +156,11 @@ impl Book {
             if record.latencies.len() == SAMPLES {
                 record.latencies.pop_front();
             }
-            record.latencies.push_back(took.as_secs_f32() * 1e3);
-            let mut sorted: Vec<f32> = record.latencies.iter().copied().collect();
+            record.latencies.push_back((took.as_secs_f32() * 1e3, items));
+            let mut sorted: Vec<f32> = record.latencies.iter().map(|(ms, _)| *ms).collect();
             sorted.sort_by(f32::total_cmp);
-            record.p50 = sorted[sorted.len() / 2];
-            record.p95 = sorted[(sorted.len() * 95 / 100).min(sorted.len() - 1)];
+            record.p50 = percentile(&sorted, 50).unwrap_or_default();
+            record.p95 = percentile(&sorted, 95).unwrap_or_default();
         });
     }
 
@@ -132,16 +168,16 @@ impl Book {
     pub fn failed(&self, key: &ExpertKey, blame: Blame, now: Instant) {
         self.with(|inner| {
             let record = inner.records.entry(*key).or_default();
-            let first = if matches!(blame, Blame::Slow(_)) { SLOW_BAN } else { BAN };
+            let first = if matches!(blame, Blame::Slow { .. }) { SLOW_BAN } else { BAN };
             match blame {
                 Blame::None => return,
                 Blame::Busy(retry) => {
                     record.busy_until = Some(now + retry.min(BUSY_MAX));
                     return;
                 }
-                Blame::Slow(waited) => {
-                    let p95 = Duration::from_secs_f32(record.p95 / 1e3);
-                    if waited < FAIR_WAIT && (p95.is_zero() || waited < 2 * p95) {
+                Blame::Slow { waited, items } => {
+                    let fair = record.fair(items);
+                    if waited < fair {
                         return;
                     }
                     // Many calls caught in one hiccup are one strike.
@@ -151,7 +187,7 @@ impl Book {
                     record.struck = Some(now);
                     record.failures += 1;
                     record.slow += 1;
-                    if record.slow < SLOW_STRIKES && waited < 3 * FAIR_WAIT {
+                    if record.slow < SLOW_STRIKES && waited < 3 * fair.max(FAIR_WAIT) {
                         return;
                     }
                 }
@@ -180,13 +216,12 @@ impl Book {
         })
     }
 
-    /// After how long a call of it may be hedged: its p95.
+    /// After how long a call of `items` items may be hedged: the p95 of such calls.
     #[must_use]
-    pub fn hedge_after(&self, key: &ExpertKey) -> Duration {
+    pub fn hedge_after(&self, key: &ExpertKey, items: usize) -> Duration {
         self.with(|inner| {
             let known = inner.records.get(key).filter(|r| r.latencies.len() >= ENOUGH);
-            let after = known.map_or(UNKNOWN_HEDGE, |r| Duration::from_secs_f32(r.p95 / 1e3));
-            after.max(SHORTEST_HEDGE)
+            known.and_then(|r| r.usual(items)).unwrap_or(UNKNOWN_HEDGE).max(SHORTEST_HEDGE)
         })
     }
 
@@ -236,6 +271,10 @@ mod tests {
 
     use super::*;
 
+    fn slow(ms: u64, items: usize) -> Blame {
+        Blame::Slow { waited: Duration::from_millis(ms), items }
+    }
+
     const KEY: ExpertKey = ExpertKey { peer: PeerId([1; 32]), checkpoint: ContentHash([2; 32]) };
 
     #[test]
@@ -252,7 +291,7 @@ mod tests {
             lengths.push((now - start).as_secs());
         }
         assert_eq!(lengths, [15, 30, 60, 120, 240, 480, 600, 600]);
-        book.answered(&KEY, Duration::from_millis(5));
+        book.answered(&KEY, Duration::from_millis(5), 1);
         book.failed(&KEY, Blame::Fault, now);
         assert!(book.is_banned(&KEY, now));
         assert!(!book.is_banned(&KEY, now + BAN));
@@ -263,22 +302,47 @@ mod tests {
         let book = Book::new(0.05);
         let now = Instant::now();
         for i in 0..100 {
-            book.failed(&KEY, Blame::Slow(Duration::from_millis(1)), now + Duration::from_secs(i));
+            book.failed(&KEY, slow(1, 1), now + Duration::from_secs(i));
         }
         assert!(!book.is_banned(&KEY, now + Duration::from_secs(100)));
-        book.failed(&KEY, Blame::Slow(Duration::from_secs(2)), now);
+        book.failed(&KEY, slow(2000, 1), now);
         assert!(book.is_banned(&KEY, now));
         assert!(!book.is_banned(&KEY, now + SLOW_BAN), "slowness may pass sooner than a fault");
+    }
+
+    #[test]
+    fn a_large_call_is_judged_by_its_size() {
+        let book = Book::new(0.05);
+        let now = Instant::now();
+        let later = |n: u64| now + Duration::from_secs(n);
+        // Known for single items at 20 ms each: 64 of them may take a second, also many times over.
+        (0..20).for_each(|_| book.answered(&KEY, Duration::from_millis(20), 1));
+        (0..20).for_each(|n| book.failed(&KEY, slow(1500, 64), later(n)));
+        assert!(!book.is_banned(&KEY, later(19)));
+        assert!(book.hedge_after(&KEY, 64) > Duration::from_secs(1));
+        assert_eq!(book.hedge_after(&KEY, 1), Duration::from_millis(20));
+        // The same wait for one item is slow.
+        (20..23).for_each(|n| book.failed(&KEY, slow(1500, 1), later(n)));
+        assert!(book.is_banned(&KEY, later(22)));
+    }
+
+    #[test]
+    fn calls_of_similar_size_are_compared_when_there_are_enough() {
+        let book = Book::new(0.05);
+        (0..20).for_each(|_| book.answered(&KEY, Duration::from_millis(20), 1));
+        (0..20).for_each(|_| book.answered(&KEY, Duration::from_millis(100), 64));
+        assert_eq!(book.hedge_after(&KEY, 64), Duration::from_millis(100));
+        assert_eq!(book.hedge_after(&KEY, 1), Duration::from_millis(20));
     }
 
     #[test]
     fn many_calls_caught_in_one_hiccup_are_one_strike() {
         let book = Book::new(0.05);
         let now = Instant::now();
-        (0..50).for_each(|_| book.failed(&KEY, Blame::Slow(Duration::from_millis(600)), now));
+        (0..50).for_each(|_| book.failed(&KEY, slow(600, 1), now));
         assert!(!book.is_banned(&KEY, now));
         let later = |n: u64| now + Duration::from_millis(300 * n);
-        (1..3).for_each(|n| book.failed(&KEY, Blame::Slow(Duration::from_millis(600)), later(n)));
+        (1..3).for_each(|n| book.failed(&KEY, slow(600, 1), later(n)));
         assert!(book.is_banned(&KEY, later(3)));
     }
 

@@ -43,7 +43,7 @@ pub struct ExpertProbes {
 pub struct FitPolicy {
     /// T of the prior and the claim kernel.
     pub prior_temperature: f32,
-    /// Probes from which on an expert takes part in the fit.
+    /// Probes in the claimed region from which on an expert takes part in the fit.
     pub min_probes: usize,
     /// Experts per input, for the pool's temperature.
     pub k: usize,
@@ -103,22 +103,20 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
 
 /// Trust of one expert from its own probes.
 fn measured(set: &ProbeSet, expert: &ExpertProbes, policy: &FitPolicy, items: usize) -> ExpertGate {
+    let claims: Vec<f32> =
+        set.features[..items].iter().map(|x| claim(&expert.centroids, x, policy.prior_temperature)).collect();
     let answered = expert.rows.iter().take(items).enumerate().filter_map(|(j, row)| Some((j, row.as_ref()?)));
     let trust = Trust::of(
         answered.map(|(j, row)| {
             let label = set.labels[j];
             let right = row.get(label).copied().unwrap_or(0.0);
-            Probe {
-                claim: claim(&expert.centroids, &set.features[j], policy.prior_temperature),
-                right,
-                hit: top_class(row) == label,
-            }
+            Probe { claim: claims[j], right, hit: top_class(row) == label }
         }),
         set.classes,
     );
     ExpertGate {
         // Somebody whose claim hardly covers any probe stays a newcomer.
-        proven: trust.probes >= policy.min_probes.min(items) && trust.is_based(),
+        proven: trust.is_proven(policy.min_probes, claims.iter().sum()),
         calibrated: trust.probes >= items,
         trust,
         ..ExpertGate::default()

@@ -19,7 +19,7 @@ pub struct ExpertGate {
     pub bias: f32,
     /// Learned slope over φ; empty until fitted.
     pub slope: Vec<f32>,
-    /// Whether it answered enough probes to be no newcomer.
+    /// Whether it answered enough probes in its claimed region to be no newcomer.
     pub proven: bool,
     /// Whether every probe it was to answer is in this fit.
     pub calibrated: bool,

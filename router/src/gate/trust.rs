@@ -4,6 +4,8 @@
 const FLOOR: f32 = 0.01;
 /// Weighted probes from which on negative trust shuts an expert out.
 const ENOUGH: f32 = 5.0;
+/// Share of the labelled items in its region that a small specialist must have answered.
+const NEARLY_ALL: f32 = 0.95;
 
 /// Measured trust of one expert.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
@@ -54,6 +56,13 @@ impl Trust {
         self.evidence >= ENOUGH
     }
 
+    /// Whether as many probes as `wanted` lay in the claimed region, or as many as can lie there: `coverage` is Σκ over all
+    /// probes there are.
+    #[must_use]
+    pub fn is_proven(&self, wanted: usize, coverage: f32) -> bool {
+        self.is_based() && self.evidence >= (wanted as f32).min(NEARLY_ALL * coverage)
+    }
+
     /// Whether the probes speak against it clearly enough that only exploration may call it.
     #[must_use]
     pub fn is_shut_out(&self) -> bool {
@@ -86,6 +95,22 @@ mod tests {
     fn being_wrong_where_nothing_was_claimed_costs_nothing() {
         assert!(!probes(1000, 0.0, 0.0).is_shut_out());
         assert_eq!(probes(1000, 0.0, 0.0).value, 0.0);
+    }
+
+    #[test]
+    fn only_probes_in_the_claimed_region_prove_an_expert() {
+        let outside = probes(1000, 0.001, 0.9);
+        assert!(!outside.is_proven(30, 400.0));
+        assert!(!probes(29, 1.0, 0.9).is_proven(30, 400.0));
+        assert!(probes(30, 1.0, 0.9).is_proven(30, 400.0));
+    }
+
+    #[test]
+    fn a_small_specialist_is_proven_by_all_there_is_in_its_region() {
+        assert!(!probes(8, 1.0, 0.9).is_proven(30, 12.0));
+        assert!(probes(12, 1.0, 0.9).is_proven(30, 12.0));
+        // Too little to tell anything.
+        assert!(!probes(3, 1.0, 0.9).is_proven(30, 3.0));
     }
 
     #[test]

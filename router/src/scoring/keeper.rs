@@ -1,6 +1,6 @@
 //! Follows the chain for one subnet: keeps uids fresh, and says once per epoch, shortly before it, what experts are worth.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use super::ledger::{Hotkey58, Row};
 use super::weights::to_row;
 use crate::chain::ChainPort;
 use crate::directory::Neurons;
-use crate::expert::Presence;
 use crate::subnet::Subnet;
 
 /// Labelled items without which an epoch is not closed.
@@ -38,6 +37,13 @@ pub enum Attempt {
     Set,
     /// Not in this epoch, and why.
     NotThisEpoch(String),
+    /// Not before block `until`, and why; that is no failure.
+    Wait {
+        /// The block.
+        until: u64,
+        /// Why.
+        why: String,
+    },
     /// It may work in a moment.
     Again(String),
 }
@@ -82,6 +88,12 @@ pub struct Keeper {
     /// Epoch that is dealt with.
     done: Option<u64>,
     attempts: u32,
+    /// Epoch whose tally is in the ledger.
+    closed: Option<u64>,
+    /// Block before which nothing is attempted.
+    wait_until: u64,
+    /// Whether all that was proposed has been compared with the chain.
+    settled: bool,
     reachable: bool,
 }
 
@@ -98,6 +110,9 @@ impl Keeper {
             block_time: Duration::from_secs(1),
             done: None,
             attempts: 0,
+            closed: None,
+            wait_until: 0,
+            settled: false,
             reachable: true,
         }
     }
@@ -121,9 +136,13 @@ impl Keeper {
         self.look_at_directory();
         if self.read_at.is_none_or(|at| at.elapsed() >= NEURONS_EVERY.max(self.block_time)) {
             self.read_neurons().await;
+            if !self.settled {
+                self.settle().await;
+            }
         }
         if let Some(next) = next
             && self.done != Some(next)
+            && self.wait_until <= block
             && next.saturating_sub(block) <= self.lead(next)
         {
             self.attempt(next).await;
@@ -153,13 +172,13 @@ impl Keeper {
 
     fn look_at_directory(&self) {
         let snapshot = self.subnet.snapshot();
-        let here = snapshot.experts.iter().filter(|listed| listed.presence == Presence::Here);
+        let here = snapshot.experts.iter().filter(|listed| listed.is_registered());
         let mut present: HashMap<Hotkey, _> = HashMap::new();
         for listed in here {
             present.entry(listed.hotkey()).or_insert_with(|| Arc::clone(listed));
         }
         self.subnet.tally.with(|tally| {
-            tally.look(present.iter().map(|(hotkey, l)| (*hotkey, l.descriptor.name.as_str(), l.key.checkpoint)));
+            tally.look(present.iter().map(|(hotkey, listed)| (*hotkey, listed.descriptor.name.as_str())));
         });
     }
 
@@ -192,6 +211,10 @@ impl Keeper {
                 tracing::info!(subnet = %name, epoch, "no weights in this epoch: {why}");
                 (self.done, self.attempts) = (Some(epoch), 0);
             }
+            Attempt::Wait { until, why } => {
+                tracing::debug!(subnet = %name, epoch, until, "weights wait: {why}");
+                self.wait_until = until;
+            }
             Attempt::Again(why) => {
                 self.attempts += 1;
                 self.subnet.metrics.weights(&name, "failed");
@@ -214,8 +237,16 @@ impl Keeper {
         let Some(metagraph) = self.read_neurons().await else {
             return Attempt::Again("the neurons could not be read".to_owned());
         };
-        if let Some(tally) = self.subnet.tally.take(MIN_ITEMS) {
-            self.subnet.ledger().close_epoch(&tally, self.subnet.policy.ema);
+        if self.closed != Some(epoch)
+            && let Some(tally) = self.subnet.tally.take(MIN_ITEMS)
+        {
+            self.closed = Some(epoch);
+            let probes = &self.subnet.probes;
+            let useful = tally.usefulness(|a, b| probes.alike(a, b));
+            let registered: HashSet<Hotkey> = metagraph.neurons.iter().map(|n| Hotkey(n.hotkey.0)).collect();
+            let newest = self.subnet.policy.ema;
+            self.subnet.ledger().close_epoch(&tally, &useful, newest, |hotkey| registered.contains(hotkey));
+            // A ledger that cannot be saved is said so; the row that follows from it is not sent then, see below.
             self.save().await;
         }
         let Some(me) = metagraph.neurons.iter().find(|n| n.hotkey.0 == hotkey.0) else {
@@ -231,13 +262,16 @@ impl Keeper {
                 "the subnet wants weights of version {wanted}, this is {version_key}"
             ));
         }
-        let sent_before = self.subnet.ledger().last_row().is_some();
+        let sent_before = {
+            let ledger = self.subnet.ledger();
+            ledger.last_row().is_some() || !ledger.pending().is_empty()
+        };
         let since = metagraph.block.saturating_add(1).saturating_sub(me.last_update);
         let limit = settings.weights_rate_limit;
         if sent_before && since < limit {
             let why = format!("only {since} blocks since the last weights, the subnet asks for {limit}");
-            let in_time = metagraph.block.saturating_add(limit - since) < epoch;
-            return if in_time { Attempt::Again(why) } else { Attempt::NotThisEpoch(why) };
+            let until = metagraph.block.saturating_add(limit - since);
+            return if until < epoch { Attempt::Wait { until, why } } else { Attempt::NotThisEpoch(why) };
         }
         let uids: Vec<u16> = metagraph.neurons.iter().map(|n| n.uid).filter(|uid| *uid != me.uid).collect();
         let owner = |uid: u16| metagraph.neurons.iter().find(|n| n.uid == uid).map(|n| Hotkey(n.hotkey.0));
@@ -253,50 +287,86 @@ impl Keeper {
         if row.is_empty() {
             return Attempt::NotThisEpoch("nobody has been found useful yet".to_owned());
         }
-        let (block, extrinsic) = match self.chain.set_weights(netuid, row.clone(), version_key).await {
-            Ok(receipt) => {
-                let hash: String = receipt.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                (receipt.block_number, format!("0x{hash}"))
-            }
-            Err(error) if says(&error, NO_PERMIT) => {
-                return Attempt::NotThisEpoch(
-                    "this hotkey has no validator permit yet; trying again next epoch".to_owned(),
-                );
-            }
-            Err(error) if says(&error, TOO_FAST) => return Attempt::Again(error.to_string()),
-            Err(error @ SubmitError::Deadline { .. }) => {
-                // It may have taken effect all the same.
-                match self.chain.weights(netuid, me.uid).await {
-                    Ok(stored) if same(&stored, &row) => (metagraph.block, String::new()),
-                    _ => return Attempt::Again(error.to_string()),
-                }
-            }
-            Err(error) => return Attempt::Again(error.to_string()),
-        };
-        tracing::info!(subnet = %self.subnet.view.name, block, weights = row.len(), "weights set");
-        let row = Row {
+        // Written before it is sent: whatever happens then, no row is on chain without its explanation.
+        self.subnet.ledger().propose(Row {
             netuid,
             hotkey: Hotkey58(hotkey),
             uid: me.uid,
-            block,
-            extrinsic,
+            block: metagraph.block,
+            extrinsic: String::new(),
             version_key,
             for_epoch: epoch,
             weights: lines,
-        };
-        self.subnet.ledger().record(row);
-        self.save().await;
-        Attempt::Set
+        });
+        if !self.save().await {
+            self.subnet.ledger().withdraw();
+            return Attempt::Again("the ledger could not be saved, and no row is sent without it".to_owned());
+        }
+        self.settled = false;
+        let weights = row.len();
+        match self.chain.set_weights(netuid, row, version_key).await {
+            Ok(receipt) => {
+                let hash: String = receipt.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                let block = receipt.block_number;
+                tracing::info!(subnet = %self.subnet.view.name, block, weights, "weights set");
+                self.subnet.ledger().confirm(block, format!("0x{hash}"));
+                self.settled = true;
+                self.save().await;
+                Attempt::Set
+            }
+            Err(error) if says(&error, NO_PERMIT) => {
+                self.withdraw().await;
+                Attempt::NotThisEpoch("this hotkey has no validator permit yet; trying again next epoch".to_owned())
+            }
+            Err(error) if says(&error, TOO_FAST) => {
+                self.withdraw().await;
+                Attempt::Wait { until: metagraph.block.saturating_add(1), why: error.to_string() }
+            }
+            Err(error @ (SubmitError::Module { .. } | SubmitError::Dispatch(_) | SubmitError::BadCall { .. })) => {
+                self.withdraw().await;
+                Attempt::Again(error.to_string())
+            }
+            // It may have taken effect all the same.
+            Err(_) if self.settle().await => Attempt::Set,
+            Err(error) => Attempt::Again(error.to_string()),
+        }
     }
 
-    async fn save(&self) {
+    /// Compares what was proposed with what the chain has; whether a row was confirmed by it.
+    async fn settle(&mut self) -> bool {
+        if self.subnet.ledger().pending().is_empty() {
+            self.settled = true;
+            return false;
+        }
+        let (netuid, hotkey) = (self.subnet.view.netuid, self.chain.hotkey());
+        let Some(metagraph) = self.read_neurons().await else { return false };
+        let Some(me) = metagraph.neurons.iter().find(|n| n.hotkey.0 == hotkey.0) else { return false };
+        let Ok(stored) = self.chain.weights(netuid, me.uid).await else { return false };
+        let confirmed = self.subnet.ledger().settle(me.uid, &stored, me.last_update);
+        if confirmed {
+            tracing::info!(subnet = %self.subnet.view.name, block = me.last_update, "weights found on chain");
+            self.settled = true;
+            self.save().await;
+        }
+        confirmed
+    }
+
+    async fn withdraw(&mut self) {
+        self.subnet.ledger().withdraw();
+        self.settled = self.subnet.ledger().pending().is_empty();
+        self.save().await;
+    }
+
+    /// Whether the ledger was saved.
+    async fn save(&self) -> bool {
         let ledger = self.subnet.ledger().clone();
         let saved = tokio::task::spawn_blocking(move || ledger.save()).await;
         match saved {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => tracing::error!(%error, "the ledger could not be saved"),
             Err(error) => tracing::error!(%error, "saving the ledger failed"),
         }
+        false
     }
 }
 
@@ -306,10 +376,4 @@ fn says(error: &SubmitError, name: &str) -> bool {
         SubmitError::Refused { reason, .. } => reason.contains(name),
         other => other.is("SubtensorModule", name),
     }
-}
-
-fn same(stored: &[(u16, u16)], sent: &[(u16, u16)]) -> bool {
-    let mut stored = stored.to_vec();
-    stored.sort_unstable();
-    stored == sent
 }

@@ -1,14 +1,16 @@
 //! The router's own record of what it found each expert worth and of every row it sent: why a weight is what it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use glia_protocol::Hotkey;
 use serde::{Deserialize, Serialize};
 
-use super::tally::Tally;
+use super::tally::{Sums, Tally};
 
+/// Rows sent of which it is not known yet whether they are on chain.
+const MAX_PENDING: usize = 4;
 /// Rows kept.
 const HISTORY: usize = 64;
 /// A ledger file is never larger than this.
@@ -122,7 +124,7 @@ pub struct Row {
     pub hotkey: Hotkey58,
     /// Uid of the signer.
     pub uid: u16,
-    /// Block that holds it.
+    /// Block that holds it; while that is not known, the best block before it was sent.
     pub block: u64,
     /// Hash of the transaction, 0x…; empty when it was found in storage without its receipt.
     pub extrinsic: String,
@@ -160,6 +162,9 @@ struct File {
     netuid: u16,
     standings: BTreeMap<Hotkey58, Standing>,
     history: VecDeque<Row>,
+    /// Rows that may be on chain, oldest first; written before they are sent.
+    #[serde(default)]
+    pending: Vec<Row>,
 }
 
 /// The ledger of one subnet.
@@ -183,6 +188,7 @@ impl Ledger {
             netuid,
             standings: BTreeMap::new(),
             history: VecDeque::new(),
+            pending: Vec::new(),
         };
         let io = |source| LedgerError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -210,10 +216,17 @@ impl Ledger {
         Ok(Self { path, file })
     }
 
-    /// Moves every average on by one epoch with share `newest` for what `tally` saw; silence counts as 0.
-    pub fn close_epoch(&mut self, tally: &Tally, newest: f64) {
-        let useful = tally.usefulness();
-        for (hotkey, sums) in &tally.experts {
+    /// Moves every average on by one epoch with share `newest` for what `tally` saw and how `useful` that was; silence
+    /// counts as 0. Whoever is not `registered` any more is forgotten, so that there are never more than uids.
+    pub fn close_epoch(
+        &mut self,
+        tally: &Tally,
+        useful: &HashMap<Hotkey, f64>,
+        newest: f64,
+        registered: impl Fn(&Hotkey) -> bool,
+    ) {
+        self.file.standings.retain(|hotkey, _| registered(&hotkey.0));
+        for (hotkey, sums) in tally.experts.iter().filter(|(hotkey, _)| registered(hotkey)) {
             self.file.standings.entry(Hotkey58(*hotkey)).or_insert_with(|| Standing {
                 name: sums.name.clone(),
                 ema: 0.0,
@@ -228,12 +241,13 @@ impl Ledger {
         }
         for (hotkey, standing) in &mut self.file.standings {
             let sums = tally.experts.get(&hotkey.0);
-            let value = useful.get(&hotkey.0).copied().unwrap_or(0.0);
+            // What is no number could not be read back.
+            let value = useful.get(&hotkey.0).copied().filter(|value| value.is_finite()).unwrap_or(0.0);
             standing.before = standing.ema;
             // The first epoch is the average; later ones move it.
             standing.ema = if standing.epochs == 0 { value } else { (1.0 - newest) * standing.ema + newest * value };
             standing.last = value;
-            standing.scored = sums.map_or(0, |s| s.scored);
+            standing.scored = sums.map_or(0, Sums::scored);
             standing.failures = sums.map_or(0, |s| s.failures);
             standing.items = tally.items;
             standing.availability = tally.availability(&hotkey.0);
@@ -254,6 +268,49 @@ impl Ledger {
     /// All standings.
     pub fn standings(&self) -> impl Iterator<Item = (Hotkey, &Standing)> {
         self.file.standings.iter().map(|(hotkey, standing)| (hotkey.0, standing))
+    }
+
+    /// Notes a row that is about to be sent, so that it is explained even if nothing is heard of it again.
+    pub fn propose(&mut self, row: Row) {
+        if self.file.pending.len() == MAX_PENDING {
+            self.file.pending.remove(0);
+        }
+        self.file.pending.push(row);
+    }
+
+    /// Rows that may be on chain, oldest first.
+    #[must_use]
+    pub fn pending(&self) -> &[Row] {
+        &self.file.pending
+    }
+
+    /// The row proposed last is certainly not on chain.
+    pub fn withdraw(&mut self) {
+        self.file.pending.pop();
+    }
+
+    /// The row proposed last is in block `block`.
+    pub fn confirm(&mut self, block: u64, extrinsic: String) {
+        if let Some(row) = self.file.pending.pop() {
+            self.file.pending.clear();
+            self.record(Row { block, extrinsic, ..row });
+        }
+    }
+
+    /// Compares what was proposed with what the chain has: `stored` for `uid`, written in block `since`. Whether a row
+    /// was confirmed by it.
+    pub fn settle(&mut self, uid: u16, stored: &[(u16, u16)], since: u64) -> bool {
+        let mut stored = stored.to_vec();
+        stored.sort_unstable();
+        let same = |row: &Row| {
+            // A row of zeros and one without them are the same row; the chain keeps either.
+            let said = row.weights.iter().map(|line| (line.uid, line.weight)).filter(|(_, weight)| *weight > 0);
+            row.uid == uid && since > row.block && said.eq(stored.iter().copied().filter(|(_, weight)| *weight > 0))
+        };
+        let Some(at) = self.file.pending.iter().rposition(same) else { return false };
+        self.file.pending.truncate(at + 1);
+        self.confirm(since, String::new());
+        true
     }
 
     /// Records a row that is on chain.
@@ -304,13 +361,30 @@ impl Ledger {
             .collect()
     }
 
+    /// The file: as many of the newest rows as fit into `most` bytes, in a form that can be read back.
+    fn text(&self, most: u64) -> Result<Vec<u8>, LedgerError> {
+        let unreadable = |why: String| LedgerError::Unreadable { path: self.path.clone(), why };
+        let mut file = self.file.clone();
+        loop {
+            let text = serde_json::to_vec_pretty(&file).map_err(|error| unreadable(error.to_string()))?;
+            if text.len() as u64 <= most {
+                serde_json::from_slice::<File>(&text).map_err(|error| unreadable(error.to_string()))?;
+                return Ok(text);
+            }
+            if file.history.is_empty() {
+                return Err(unreadable(format!("it would have {} bytes, {most} is the most", text.len())));
+            }
+            file.history.drain(..file.history.len().div_ceil(4));
+        }
+    }
+
     /// Writes the ledger; after a crash the file is the old or the new one, never half of either.
     ///
     /// # Errors
-    /// When the file system refuses.
+    /// When the file system refuses, or when [`Self::open`] would not take the file back.
     pub fn save(&self) -> Result<(), LedgerError> {
         let io = |source| LedgerError::Io { path: self.path.clone(), source };
-        let text = serde_json::to_vec_pretty(&self.file).map_err(|error| io(error.into()))?;
+        let text = self.text(MAX_FILE)?;
         let temporary = self.path.with_extension("json.new");
         let mut file = std::fs::File::create(&temporary).map_err(io)?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
@@ -320,5 +394,72 @@ impl Ledger {
             let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(n: u64) -> Row {
+        let line = |uid| WeightLine {
+            uid,
+            hotkey: Hotkey58(Hotkey([uid as u8; 32])),
+            name: String::new(),
+            weight: 7,
+            usefulness_ema: 0.0,
+            scored: 0,
+            reason: "because".repeat(10),
+        };
+        Row {
+            netuid: 1,
+            hotkey: Hotkey58(Hotkey([0; 32])),
+            uid: 0,
+            block: n,
+            extrinsic: String::new(),
+            version_key: 1,
+            for_epoch: n + 2,
+            weights: (1..20).map(line).collect(),
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_grew_too_large_loses_its_oldest_rows_and_can_be_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path(), 1, "00").unwrap();
+        (0..40).for_each(|n| ledger.record(row(n)));
+        let whole = ledger.text(u64::MAX).unwrap().len() as u64;
+        let text = ledger.text(whole / 2).unwrap();
+        assert!(text.len() as u64 <= whole / 2);
+        let file: File = serde_json::from_slice(&text).unwrap();
+        assert!(file.history.len() > 10 && file.history.back() == ledger.file.history.back());
+        assert!(matches!(ledger.text(10), Err(LedgerError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path(), 1, "00").unwrap();
+        ledger.save().unwrap();
+        let mut bad = row(1);
+        bad.weights[0].usefulness_ema = f64::NAN;
+        ledger.record(bad);
+        assert!(matches!(ledger.save(), Err(LedgerError::Unreadable { .. })));
+        assert_eq!(Ledger::open(folder.path(), 1, "00").unwrap().history().count(), 0);
+    }
+
+    #[test]
+    fn a_proposed_row_is_confirmed_by_what_the_chain_has_written_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path(), 1, "00").unwrap();
+        ledger.propose(row(10));
+        let stored: Vec<(u16, u16)> = (1..20).rev().map(|uid| (uid, 7)).collect();
+        assert!(!ledger.settle(0, &stored, 10), "the same row was there before");
+        assert!(!ledger.settle(0, &stored[1..], 11), "another row");
+        assert!(!ledger.settle(3, &stored, 11), "another uid");
+        assert!(ledger.last_row().is_none());
+        assert!(ledger.settle(0, &stored, 11));
+        assert_eq!(ledger.last_row().unwrap().block, 11);
+        assert!(ledger.pending().is_empty());
     }
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::shapley::shapley;
 use super::tally::Scored;
-use crate::dispatch::Failure;
 use crate::dispatch::inputs::Inputs;
+use crate::dispatch::{Call, Failure};
 use crate::pipeline::{Inquiry, Routed, infer};
 use crate::subnet::Subnet;
 
@@ -85,18 +85,25 @@ fn count(subnet: &Subnet, routed: &Routed, labels: &[usize]) {
                 item.members.iter().map(|member| member.row.get(label).copied().unwrap_or(0.0)).collect();
             for (member, value) in item.members.iter().zip(shapley(&weights, &right, classes)) {
                 let listed = &routed.experts[member.expert];
+                // Only somebody registered can be paid.
+                if !listed.is_registered() {
+                    continue;
+                }
                 tally.score(&Scored {
                     hotkey: listed.hotkey(),
-                    checkpoint: listed.key.checkpoint,
+                    expert: listed.key,
                     name: listed.descriptor.name.clone(),
                     value,
                     propensity: member.propensity,
                 });
             }
         }
-        for call in routed.calls.iter().filter(|call| !matches!(call.failure, None | Some(Failure::Unfinished))) {
+        let nobodys = |call: &&Call| matches!(call.failure, None | Some(Failure::Unfinished | Failure::Own(_)));
+        for call in routed.calls.iter().filter(|call| !nobodys(call)) {
             let listed = &routed.experts[call.expert];
-            tally.failed(listed.hotkey(), &listed.descriptor.name, listed.key.checkpoint);
+            if listed.is_registered() {
+                tally.failed(listed.hotkey(), &listed.descriptor.name);
+            }
         }
     });
 }

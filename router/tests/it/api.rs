@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -161,6 +163,35 @@ async fn bad_requests_are_refused_with_a_sentence() {
     let (status, answer) = api.post("/healthz", "").await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(answer["error"].is_string());
+    api.router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_is_given_up_and_holds_others_off_before_theirs_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = Mesh::of(&[]);
+    let router = Router::start_with(parts(&mesh, None, folder.path())).await.unwrap();
+    let (subnets, metrics) = (router.subnets().to_vec(), Arc::clone(&router.subnets()[0].metrics));
+    let policy = glia_router::Policy {
+        max_requests: 1,
+        body_patience: Duration::from_millis(400),
+        deadline: Duration::from_millis(50),
+        ..hurried()
+    };
+    let api = Api { app: app(ApiState::new(subnets, metrics, policy)), router };
+    let never = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let read = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&read);
+    let watched = Body::from_stream(futures::stream::once(async move {
+        seen.store(true, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(b"{}".to_vec())
+    }));
+    let path = "/v2/models/vision/infer";
+    let ((slow, why), (busy, _)) = tokio::join!(biased; api.post(path, never()), api.post(path, watched));
+    assert_eq!((slow, busy), (StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE));
+    assert!(why["error"].as_str().unwrap().contains("0.4 seconds"), "{why}");
+    assert!(!read.load(Ordering::SeqCst), "no body is read before there is room");
+    assert_eq!(api.post(path, "{}").await.0, StatusCode::BAD_REQUEST, "the room is free again");
     api.router.stop().await;
 }
 

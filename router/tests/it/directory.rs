@@ -97,6 +97,25 @@ fn an_expert_without_a_uid_is_listed_but_no_candidate_when_there_is_a_chain() {
 }
 
 #[test]
+fn one_operator_lists_four_experts_at_most_and_those_who_are_there_first() {
+    let now = Instant::now();
+    let mut table = Table::new(rules(), false);
+    for n in 1..=9 {
+        let (peer, time) = (peer(n), if n <= 3 { now } else { now + Duration::from_secs(9) });
+        assert!(table.provider(peer, time));
+        table.due(time, 64);
+        let owner = if n == 9 { 9 } else { 1 };
+        let described = ExpertDescriptor { hotkey: hotkey(owner), ..descriptor(n, &[0]) };
+        let now_ms = described.issued_at_ms;
+        table.described(peer, Some(vec![described]), time, now_ms);
+    }
+    // The first three have been silent since.
+    let snapshot = table.snapshot(now + Duration::from_secs(9));
+    let listed: Vec<_> = snapshot.experts.iter().map(|listed| listed.key.peer).collect();
+    assert_eq!(listed, [peer(4), peer(5), peer(6), peer(7), peer(9)]);
+}
+
+#[test]
 fn an_older_descriptor_never_replaces_a_newer_one() {
     let now = Instant::now();
     let newer = descriptor(1, &[0]);

@@ -45,6 +45,7 @@ async fn run_with(book: Book, mesh: &Arc<Mesh>, plan: Vec<ItemPlan>, deadline: D
         inputs: &inputs,
         plan: &plan,
         deadline,
+        fair: deadline >= FAIR,
         k_min: 1,
         id: RequestId([3; 16]),
     };
@@ -62,6 +63,65 @@ fn good() -> Manner {
 }
 
 const LONG: Duration = Duration::from_secs(20);
+/// A deadline that gives an expert a fair chance.
+const FAIR: Duration = Duration::from_millis(700);
+
+#[tokio::test]
+async fn a_deadline_too_short_for_anybody_is_nobodys_fault() {
+    let mesh = Mesh::of(&[Manner::Hangs]);
+    let mut book = Book::new(0.05);
+    for _ in 0..4 {
+        let run = run_with(book, &mesh, vec![plan(&[0], &[])], FAIR - Duration::from_millis(50)).await;
+        assert!(!run.book.is_banned(&run.experts[0].key, tokio::time::Instant::now()));
+        book = run.book;
+    }
+    // The same silence is held against it when the deadline is fair.
+    let mut banned = false;
+    for _ in 0..3 {
+        let run = run_with(book, &mesh, vec![plan(&[0], &[])], FAIR).await;
+        banned = run.book.is_banned(&run.experts[0].key, tokio::time::Instant::now());
+        book = run.book;
+    }
+    assert!(banned);
+}
+
+#[tokio::test]
+async fn a_router_that_cannot_ask_does_not_blame_the_expert() {
+    let mesh = Mesh::of(&[good()]);
+    let (experts, schema) = (listed(&mesh), schema());
+    // Inputs of another schema: their tensor cannot be made.
+    let mut other = schema.clone();
+    other.input.shape = vec![4, 5];
+    let inputs = Inputs::new(&other, vec![0; 20].into()).unwrap();
+    let (subnet, book, plan) = ("vision".parse().unwrap(), Book::new(0.05), [plan(&[0], &[])]);
+    let job = Job {
+        subnet: &subnet,
+        schema: &schema,
+        experts: &experts,
+        inputs: &inputs,
+        plan: &plan,
+        deadline: LONG,
+        fair: true,
+        k_min: 1,
+        id: RequestId([3; 16]),
+    };
+    let outcome = dispatch(&job, mesh.as_ref(), &book).await;
+    assert!(matches!(outcome.calls[0].failure, Some(Failure::Own(_))), "{:?}", outcome.calls);
+    let now = tokio::time::Instant::now();
+    assert!(!book.is_banned(&experts[0].key, now));
+    assert_eq!(book.figures(&experts[0].key, now).failures, 0);
+}
+
+#[tokio::test]
+async fn an_expert_of_tiny_batches_gets_few_calls_and_the_rest_goes_to_others() {
+    let mesh = Mesh::of(&[good(), good()]);
+    mesh.change(1, |peer| peer.descriptor.capacity.max_batch = 1);
+    let items: Vec<ItemPlan> = (0..200).map(|_| plan(&[0], &[1])).collect();
+    let run = run(&mesh, items, LONG).await;
+    let of = |expert: usize| run.outcome.calls.iter().filter(|call| call.expert == expert).count();
+    assert_eq!((of(0), of(1)), (16, 3));
+    assert!(run.outcome.answers.iter().all(|answers| answers.len() == 1));
+}
 
 #[tokio::test]
 async fn slow_expert_is_hedged() {

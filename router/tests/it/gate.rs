@@ -188,6 +188,29 @@ fn the_same_answers_give_the_same_gate() {
 }
 
 #[test]
+fn answers_outside_the_claimed_region_prove_nobody() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let set = items(600, &mut rng);
+    let kind = Kind::Specialist(vec![0]);
+    let centroids = claim(&kind, &set);
+    let inside = |j: usize| glia_router::gate::prior::claim(&centroids, &set.features[j], 0.1);
+    let gate = |asked: &dyn Fn(usize) -> bool| {
+        let rows = (0..600).map(|j| asked(j).then(|| Arc::from(peak(set.labels[j], 0.9))));
+        let probes = ExpertProbes { key: key(0), centroids: centroids.clone(), rows: rows.collect() };
+        fit(&set, &[probes], &POLICY).experts[&key(0)].clone()
+    };
+    let mut best: Vec<usize> = (0..600).collect();
+    best.sort_by(|&a, &b| inside(b).total_cmp(&inside(a)));
+    let (few, more) = (best[..12].to_vec(), best[..45].to_vec());
+    // All that lie outside, and a dozen inside.
+    let around = gate(&|j| few.contains(&j) || inside(j) < 0.02);
+    assert!(around.trust.probes > 30 && around.trust.evidence < 30.0, "{:?}", around.trust);
+    assert!(!around.proven, "{:?}", around.trust);
+    let within = gate(&|j| more.contains(&j));
+    assert!(within.proven, "{:?}", within.trust);
+}
+
+#[test]
 fn few_or_no_probes_are_no_error() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let set = items(5, &mut rng);

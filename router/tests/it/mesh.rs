@@ -302,6 +302,17 @@ pub(crate) struct Ledgerless {
     pub(crate) settings: Mutex<Hyperparameters>,
     pub(crate) rows: Mutex<Vec<Vec<(u16, u16)>>>,
     pub(crate) refused: AtomicUsize,
+    /// What is heard of a row after it landed.
+    pub(crate) after: Mutex<After>,
+    pub(crate) last_update: AtomicU64,
+}
+
+/// What is heard of a row after it landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Receipt,
+    Error,
+    Silence,
 }
 
 pub(crate) const ROUTER: Hotkey = Hotkey([99; 32]);
@@ -332,6 +343,8 @@ impl Ledgerless {
             }),
             rows: Mutex::default(),
             refused: AtomicUsize::new(0),
+            after: Mutex::new(After::Receipt),
+            last_update: AtomicU64::new(0),
         })
     }
 
@@ -390,9 +403,8 @@ impl ChainPort for Ledgerless {
     }
 
     fn metagraph(&self, netuid: u16) -> BoxFuture<'_, Result<Metagraph, ReadError>> {
-        let neurons = std::iter::once(neuron(0, ROUTER))
-            .chain((1..=self.experts).map(|n| neuron(u16::from(n), hotkey(n))))
-            .collect();
+        let own = Neuron { last_update: self.last_update.load(Ordering::SeqCst), ..neuron(0, ROUTER) };
+        let neurons = std::iter::once(own).chain((1..=self.experts).map(|n| neuron(u16::from(n), hotkey(n)))).collect();
         let metagraph = Metagraph {
             netuid,
             block: self.block.load(Ordering::SeqCst),
@@ -431,6 +443,13 @@ impl ChainPort for Ledgerless {
             }
             self.rows.lock().unwrap().push(row);
             let block_number = self.block.load(Ordering::SeqCst) + 1;
+            self.last_update.store(block_number, Ordering::SeqCst);
+            let after = *self.after.lock().unwrap();
+            match after {
+                After::Receipt => {}
+                After::Error => return Err(SubmitError::NonceContention(3)),
+                After::Silence => std::future::pending().await,
+            }
             Ok(Receipt { block_hash: [1; 32], block_number, hash: [2; 32], events: Vec::new() })
         })
     }

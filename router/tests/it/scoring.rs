@@ -5,22 +5,139 @@ use std::sync::atomic::Ordering;
 
 use glia_protocol::{ContentHash, Hotkey};
 use glia_router::Router;
+use glia_router::chain::ChainPort;
+use glia_router::expert::ExpertKey;
+use glia_router::metrics::Metrics;
+use glia_router::scoring::keeper::Keeper;
 use glia_router::scoring::ledger::{Hotkey58, Ledger, LedgerError, Row};
 use glia_router::scoring::tally::{Scored, Tally};
+use glia_router::subnet::Subnet;
 
-use crate::mesh::{Ledgerless, Manner, Mesh, NETUID, ROUTER, hotkey, parts, peer, until};
+use crate::mesh::{After, Ledgerless, Manner, Mesh, NETUID, ROUTER, hotkey, hurried, parts, peer, until, view};
 
 fn seen(experts: &[(u8, f64)], items: u64) -> Tally {
     let mut tally = Tally { items, ..Tally::default() };
     let names: Vec<String> = experts.iter().map(|(n, _)| format!("expert-{n}")).collect();
     for ((n, value), name) in experts.iter().zip(&names) {
-        let checkpoint = ContentHash([*n; 32]);
+        let expert = ExpertKey { peer: peer(*n), checkpoint: ContentHash([*n; 32]) };
         let name = name.clone();
-        tally.score(&Scored { hotkey: hotkey(*n), checkpoint, name, value: *value, propensity: 1.0 });
+        tally.score(&Scored { hotkey: hotkey(*n), expert, name, value: *value, propensity: 1.0 });
     }
-    let present = experts.iter().zip(&names).map(|((n, _), name)| (hotkey(*n), name.as_str(), ContentHash([*n; 32])));
-    tally.look(present);
+    tally.look(experts.iter().zip(&names).map(|((n, _), name)| (hotkey(*n), name.as_str())));
     tally
+}
+
+/// Closes an epoch in which nobody copied and everybody is registered.
+fn close(ledger: &mut Ledger, tally: &Tally) {
+    ledger.close_epoch(tally, &tally.usefulness(|_, _| false), 0.25, |_| true);
+}
+
+/// A keeper over a ledger in `folder` that has seen no router but an epoch's worth of scores.
+fn keeper(chain: &Arc<Ledgerless>, folder: &std::path::Path) -> (Arc<Subnet>, Keeper) {
+    let mesh = Mesh::of(&Mesh::specialists());
+    let ledger = Ledger::open(folder, NETUID, "00").unwrap();
+    let subnet = Subnet::new(view(80), hurried(), mesh, ledger, Arc::new(Metrics::default()), 1).unwrap();
+    subnet.tally.with(|tally| *tally = seen(&[(1, 50.0), (2, 20.0)], 100));
+    let subnet = Arc::new(subnet);
+    let neurons = tokio::sync::watch::Sender::new(Arc::default());
+    let chain: Arc<dyn ChainPort> = Arc::clone(chain) as _;
+    (Arc::clone(&subnet), Keeper::new(subnet, chain, neurons))
+}
+
+#[tokio::test]
+async fn waiting_for_the_rate_limit_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Ledgerless::new(4);
+    let (subnet, mut keeper) = keeper(&chain, folder.path());
+    chain.go_near_epoch();
+    keeper.look().await;
+    assert_eq!(chain.rows.lock().unwrap().len(), 1);
+    // The last row is of block 9; ten blocks must pass, and the next epoch is block 20.
+    chain.settings.lock().unwrap().weights_rate_limit = 10;
+    chain.pass_epoch();
+    chain.go_near_epoch();
+    chain.block.store(17, Ordering::SeqCst);
+    for _ in 0..10 {
+        keeper.look().await;
+    }
+    assert_eq!(chain.rows.lock().unwrap().len(), 1);
+    subnet.tally.with(|tally| *tally = seen(&[(1, 50.0), (2, 20.0)], 100));
+    let epochs = subnet.ledger().standing(&hotkey(1)).unwrap().epochs;
+    chain.block.store(18, Ordering::SeqCst);
+    keeper.look().await;
+    assert_eq!(chain.rows.lock().unwrap().len(), 2, "set as soon as the limit allows it");
+    assert!(subnet.ledger().standing(&hotkey(1)).unwrap().epochs <= epochs + 1);
+}
+
+#[tokio::test]
+async fn a_row_that_landed_behind_an_error_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Ledgerless::new(4);
+    let (subnet, mut keeper) = keeper(&chain, folder.path());
+    *chain.after.lock().unwrap() = After::Error;
+    chain.go_near_epoch();
+    keeper.look().await;
+    let row = subnet.ledger().last_row().cloned().expect("the row is on chain");
+    let lines: Vec<(u16, u16)> = row.weights.iter().map(|line| (line.uid, line.weight)).collect();
+    assert_eq!((vec![lines], row.block), (chain.rows.lock().unwrap().clone(), 9));
+}
+
+#[tokio::test]
+async fn a_router_that_dies_while_a_row_is_sent_explains_it_after_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Ledgerless::new(4);
+    let (_, mut first) = keeper(&chain, folder.path());
+    *chain.after.lock().unwrap() = After::Silence;
+    chain.go_near_epoch();
+    tokio::select! {
+        biased;
+        _ = first.look() => panic!("nothing is heard of the row"),
+        () = async { until("the row has landed", || chain.rows.lock().unwrap().len() == 1).await } => {}
+    }
+    drop(first);
+    *chain.after.lock().unwrap() = After::Receipt;
+    chain.pass_epoch();
+    let (subnet, mut second) = keeper(&chain, folder.path());
+    assert!(subnet.ledger().last_row().is_none());
+    second.look().await;
+    assert_eq!(subnet.ledger().last_row().unwrap().block, 9);
+    let saved = Ledger::open(folder.path(), NETUID, "00").unwrap();
+    assert_eq!((saved.history().count(), saved.pending().len()), (1, 0));
+}
+
+#[test]
+fn those_gone_from_the_chain_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
+    close(&mut ledger, &seen(&[(1, 50.0), (2, 50.0)], 100));
+    let tally = seen(&[(1, 50.0), (3, 50.0)], 100);
+    ledger.close_epoch(&tally, &tally.usefulness(|_, _| false), 0.25, |who| *who == hotkey(1));
+    assert_eq!(ledger.standings().map(|(who, _)| who).collect::<Vec<_>>(), [hotkey(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn advertising_the_best_experts_checkpoint_earns_nothing_and_costs_it_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manners = Mesh::specialists();
+    // Two that only name the checkpoint of expert 1: a registered one, and one the chain does not know.
+    manners.extend([Manner::Fails, Manner::Noise]);
+    let (mesh, chain) = (Mesh::of(&manners), Ledgerless::new(5));
+    (5..=6).for_each(|n| mesh.change(n, |peer| peer.descriptor.checkpoint = ContentHash([1; 32])));
+    let router = Router::start_with(parts(&mesh, Some(Arc::clone(&chain)), folder.path())).await.unwrap();
+    scored(&router, 4).await;
+    let subnet = Arc::clone(&router.subnets()[0]);
+    let key = |n: u8| ExpertKey { peer: peer(n), checkpoint: ContentHash([1; 32]) };
+    assert!(subnet.probes.alike(&key(1), &key(1)));
+    assert!(!subnet.probes.alike(&key(1), &key(5)) && !subnet.probes.alike(&key(1), &key(6)));
+    assert!(subnet.tally.with(|tally| !tally.experts.contains_key(&hotkey(6))), "the chain does not know it");
+    chain.go_near_epoch();
+    until("weights are set", || !chain.rows.lock().unwrap().is_empty()).await;
+    let sent = chain.rows.lock().unwrap()[0].clone();
+    let weight = |uid: u16| sent.iter().find(|(u, _)| *u == uid).map_or(0, |(_, w)| *w);
+    assert_eq!(weight(5), 0, "{sent:?}");
+    // Four equal specialists: a shared income would be half of the others'.
+    assert!(u32::from(weight(1)) * 10 > u32::from(u16::MAX) * 6, "{sent:?}");
+    router.stop().await;
 }
 
 fn row(weights: &[(u16, u16)], ledger: &Ledger) -> Row {
@@ -40,7 +157,7 @@ fn row(weights: &[(u16, u16)], ledger: &Ledger) -> Row {
 fn ledger_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
-    ledger.close_epoch(&seen(&[(1, 30.0), (2, -5.0)], 100), 0.25);
+    close(&mut ledger, &seen(&[(1, 30.0), (2, -5.0)], 100));
     let sent = row(&[(1, 65535)], &ledger);
     ledger.record(sent);
     ledger.save().unwrap();
@@ -55,7 +172,7 @@ fn ledger_survives_restart() {
 fn a_ledger_of_another_chain_is_put_aside_and_a_broken_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
-    ledger.close_epoch(&seen(&[(1, 30.0)], 100), 0.25);
+    close(&mut ledger, &seen(&[(1, 30.0)], 100));
     ledger.save().unwrap();
     let other = Ledger::open(folder.path(), NETUID, "11").unwrap();
     assert_eq!(other.standings().count(), 0);
@@ -70,9 +187,9 @@ fn a_ledger_of_another_chain_is_put_aside_and_a_broken_one_is_named() {
 fn silence_pulls_an_average_down_and_absence_takes_the_weight_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
-    ledger.close_epoch(&seen(&[(1, 50.0), (2, 50.0)], 100), 0.25);
+    close(&mut ledger, &seen(&[(1, 50.0), (2, 50.0)], 100));
     assert_eq!(ledger.standing(&hotkey(1)).unwrap().worth(), 0.5);
-    ledger.close_epoch(&seen(&[(2, 50.0)], 100), 0.25);
+    close(&mut ledger, &seen(&[(2, 50.0)], 100));
     let silent = ledger.standing(&hotkey(1)).unwrap();
     assert!((silent.ema - 0.375).abs() < 1e-9);
     assert_eq!(silent.worth(), 0.0);

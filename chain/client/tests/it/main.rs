@@ -3,5 +3,6 @@
 mod connection;
 mod enrol;
 mod neuron;
+mod send;
 mod submitting;
 mod world;

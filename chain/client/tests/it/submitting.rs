@@ -1,7 +1,10 @@
 //! Nonces, errors and what is refused before it is sent.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use glia_chain_client::{Call, SubmitError, Value};
+use glia_chain_client::{Call, Chain, ConnectOptions, SubmitError, Value};
+use glia_chain_devnode::{DevNode, DevNodeConfig};
 
 use crate::world::{TAO, VISION, World, alice, connect, key};
 
@@ -36,9 +39,49 @@ async fn a_failed_call_is_named_by_the_chains_metadata() {
     chain.burned_register(&alice(), VISION, hotkey).await.unwrap();
     let error = chain.burned_register(&alice(), VISION, hotkey).await.unwrap_err();
     assert!(error.is("SubtensorModule", "HotKeyAlreadyRegisteredInSubNet"), "{error}");
-    let error = chain.set_weights(&alice(), VISION, &[(0, 1)], 0).await.unwrap_err();
-    assert!(error.is("SubtensorModule", "HotKeyNotRegisteredInSubNet"), "{error}");
     world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_call_that_would_fail_is_refused_by_name() {
+    let world = World::new().await;
+    let chain = &world.chain;
+    let hotkey = key(2);
+    let refused = |error: SubmitError, code: u8, name: &str| {
+        assert!(
+            matches!(&error, SubmitError::Refused { reason, custom, .. } if *custom == Some(code) && reason.contains(name)),
+            "{error}"
+        );
+    };
+    let error = chain.set_weights(&alice(), VISION, &[(0, 1)], 0).await.unwrap_err();
+    refused(error, 10, "HotKeyNotRegisteredInNetwork");
+    let error = chain.set_weights(&alice(), 77, &[(0, 1)], 0).await.unwrap_err();
+    refused(error, 3, "SubnetNotExists");
+    chain.burned_register(&alice(), VISION, hotkey.account()).await.unwrap();
+    let error = chain.set_weights(&hotkey, VISION, &[(0, 1)], 0).await.unwrap_err();
+    refused(error, 255, "NeuronNoValidatorPermit");
+    world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_outlasts_its_deadline_is_not_given_up_while_it_can_take_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = DevNodeConfig { block_time: Duration::from_millis(1500), ..DevNodeConfig::new(dir.path()) };
+    let node = DevNode::start(config).await.unwrap();
+    let options = ConnectOptions { submit_deadline: Duration::from_millis(300), ..ConnectOptions::default() };
+    let chain = Chain::connect(&node.rpc_url(), options).await.unwrap();
+    // The first block comes long after the deadline; until then the transaction waits in the pool.
+    let to = key(7).account();
+    match chain.transfer(&alice(), to, TAO).await {
+        Ok(_) => assert_eq!(chain.balance(to).await.unwrap(), TAO),
+        // The machine was too slow to sign in time: then nothing was handed over.
+        Err(error) => {
+            assert!(matches!(error, SubmitError::Deadline { open_until: None, .. }), "{error}");
+            chain.wait_for_block(chain.block_number().await.unwrap() + 1).await.unwrap();
+            assert_eq!(chain.balance(to).await.unwrap(), 0);
+        }
+    }
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ mod chain {
     #[pallet::storage]
     pub type TotalNetworks<T: Config> = StorageValue<_, u16, ValueQuery>;
 
-    /// TAO in existence, in rao.
+    /// TAO in existence, in rao: what the ledger says, at the start and the end of each block.
     #[pallet::storage]
     pub type TotalIssuance<T: Config> = StorageValue<_, TaoBalance, ValueQuery>;
 

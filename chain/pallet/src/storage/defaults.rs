@@ -13,7 +13,9 @@ pub struct DefaultAccount<T>(PhantomData<T>);
 
 impl<T: Config> Get<T::AccountId> for DefaultAccount<T> {
     fn get() -> T::AccountId {
-        #[allow(clippy::expect_used)] // Any fixed-size account decodes from endless zeros.
+        // Unreachable: an account id has a largest length (`MaxEncodedLen`) and the input never ends, so that only a type whose
+        // zeros are no valid value could fail here, and no `AccountId` of a runtime is one.
+        #[allow(clippy::expect_used)]
         T::AccountId::decode(&mut TrailingZeroInput::zeroes()).expect("account ids decode from zeros")
     }
 }

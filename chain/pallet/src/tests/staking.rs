@@ -105,3 +105,19 @@ fn staking_is_refused_for_the_first_reason_that_holds() {
         assert_noop!(remove(1, &hotkey, NET, 1_000), Error::<Test>::AmountTooLow);
     });
 }
+
+#[test]
+fn tao_destroyed_in_the_ledger_is_out_of_issuance_and_can_be_emitted_again() {
+    chain().execute_with(|| {
+        let before = TotalIssuance::<Test>::get().0;
+        assert_ok!(Balances::burn(by(&account(1)), 70 * ONE, false));
+        assert_ok!(Balances::force_set_balance(RuntimeOrigin::root(), account(2).into(), 4_000 * ONE));
+        SubtensorModule::on_finalize(System::block_number());
+        assert_eq!(TotalIssuance::<Test>::get().0, before - 6_070 * ONE);
+        check_invariants();
+        assert_ok!(Balances::burn(by(&account(1)), 30 * ONE, false));
+        // Emission is counted on top of what the ledger says.
+        run_blocks(1);
+        assert_eq!(TotalIssuance::<Test>::get().0, before - 6_100 * ONE + ONE);
+    });
+}

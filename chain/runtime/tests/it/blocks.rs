@@ -3,7 +3,9 @@
 use glia_chain_pallet::types::{NetUid, TaoBalance};
 use glia_chain_pallet::{Axons, Incentive, SubnetEpochIndex, TotalIssuance, Uids, ValidatorPermit, Weights};
 use glia_chain_runtime::{AccountId, Balances, Runtime, RuntimeCall, System};
-use polkadot_sdk_frame::deps::sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
+use polkadot_sdk_frame::deps::sp_runtime::transaction_validity::{
+    InvalidTransaction, TransactionSource, TransactionValidity, TransactionValidityError,
+};
 use polkadot_sdk_frame::runtime::prelude::Sr25519Keyring;
 
 use crate::support::*;
@@ -111,6 +113,23 @@ fn transactions_are_validated_before_they_enter_a_block() {
         assert!(validate(register(7)).is_ok(), "a future nonce waits");
         build(vec![register(0)]);
         assert!(validate(register(0)).is_err(), "a used nonce is stale");
+    });
+}
+
+#[test]
+fn a_free_call_that_would_fail_enters_neither_pool_nor_block() {
+    development().execute_with(|| {
+        pass(1);
+        let weights = call(Call::set_weights { netuid: VISION, dests: vec![0], weights: vec![9], version_key: 0 });
+        let transaction = sign_with(&Sr25519Keyring::Charlie.pair(), weights, 0);
+        let refused = TransactionValidityError::Invalid(InvalidTransaction::Custom(10));
+        let verdict: TransactionValidity = ask(
+            "TaggedTransactionQueue_validate_transaction",
+            (TransactionSource::External, transaction.clone(), hash(b"at")),
+        );
+        assert_eq!(verdict, Err(refused));
+        let (_, results) = build(vec![transaction]);
+        assert_eq!(results, [Err(refused)]);
     });
 }
 

@@ -89,8 +89,10 @@ pub(crate) fn sign_with(key: &Pair, call: RuntimeCall, nonce: u32) -> UncheckedE
         frame_system::CheckNonce::<Runtime>::from(nonce),
         frame_system::CheckWeight::new(),
         pallet_transaction_payment::ChargeTransactionPayment::from(0),
+        glia_chain_pallet::SubtensorTransactionExtension::new(),
     );
-    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis_hash(), genesis_hash(), (), (), ());
+    let implicit =
+        ((), VERSION.spec_version, VERSION.transaction_version, genesis_hash(), genesis_hash(), (), (), (), ());
     let payload = SignedPayload::from_raw(call.clone(), extension.clone(), implicit);
     let signature = payload.using_encoded(|bytes| key.sign(bytes));
     UncheckedExtrinsic::new_signed(call, MultiAddress::Id(account_of(key)), Signature::Sr25519(signature), extension)
