@@ -3,8 +3,6 @@
 use futures::future::BoxFuture;
 use glia_chain_client::{Chain, Hyperparameters, Keypair, Metagraph, ReadError, Receipt, SubmitError};
 use glia_protocol::Hotkey;
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::ChainAccess;
 
@@ -37,32 +35,6 @@ pub trait ChainPort: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Receipt, SubmitError>>;
 }
 
-/// Runs a read whose future cannot move between threads on a thread of its own; dropping this ends the read.
-async fn aside<T, F>(read: impl FnOnce() -> F + Send + 'static) -> Result<T, ReadError>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, ReadError>>,
-{
-    let broken = |why: &str| ReadError::Broken { url: "the chain".to_owned(), reason: why.to_owned() };
-    let ended = CancellationToken::new();
-    let _end = ended.clone().drop_guard();
-    let runtime = Handle::current();
-    let task = tokio::task::spawn_blocking(move || {
-        runtime.block_on(async move {
-            tokio::select! {
-                biased;
-                () = ended.cancelled() => None,
-                done = read() => Some(done),
-            }
-        })
-    });
-    match task.await {
-        Ok(Some(done)) => done,
-        Ok(None) => Err(broken("the read was cut short")),
-        Err(error) => Err(broken(&error.to_string())),
-    }
-}
-
 impl ChainPort for ChainAccess {
     fn hotkey(&self) -> Hotkey {
         Hotkey(self.hotkey.account().0)
@@ -73,26 +45,22 @@ impl ChainPort for ChainAccess {
     }
 
     fn schedule(&self, netuid: u16) -> BoxFuture<'_, Result<(u64, Option<u64>), ReadError>> {
-        let chain = self.chain.clone();
-        Box::pin(aside(move || async move {
-            let block = chain.block_number().await?;
-            Ok((block, chain.next_epoch_block(netuid).await?))
-        }))
+        Box::pin(async move {
+            let block = self.chain.block_number().await?;
+            Ok((block, self.chain.next_epoch_block(netuid).await?))
+        })
     }
 
     fn metagraph(&self, netuid: u16) -> BoxFuture<'_, Result<Metagraph, ReadError>> {
-        let chain = self.chain.clone();
-        Box::pin(aside(move || async move { chain.metagraph(netuid).await }))
+        Box::pin(async move { self.chain.metagraph(netuid).await })
     }
 
     fn hyperparameters(&self, netuid: u16) -> BoxFuture<'_, Result<Hyperparameters, ReadError>> {
-        let chain = self.chain.clone();
-        Box::pin(aside(move || async move { chain.hyperparameters(netuid).await }))
+        Box::pin(async move { self.chain.hyperparameters(netuid).await })
     }
 
     fn weights(&self, netuid: u16, uid: u16) -> BoxFuture<'_, Result<Vec<(u16, u16)>, ReadError>> {
-        let chain = self.chain.clone();
-        Box::pin(aside(move || async move { chain.weights(netuid, uid).await }))
+        Box::pin(async move { self.chain.weights(netuid, uid).await })
     }
 
     fn set_weights(

@@ -28,9 +28,13 @@ pub(super) async fn serve(args: ChainServeArgs) -> anyhow::Result<()> {
         &serde_json::json!({ "kind": "chain", "pid": std::process::id(), "rpc": node.rpc_url() }),
     )?;
     say!("chain at {}, a block every {}", node.rpc_url(), humantime::format_duration(args.block_time));
-    stop.cancelled().await;
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        why = node.ended() => Some(why),
+    };
     node.stop().await;
-    Ok(())
+    ended.map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// The largest case file: 65535 neurons with full rows would be gigabytes; nobody calculates that by hand.
