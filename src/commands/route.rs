@@ -58,7 +58,7 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network, Claim)> {
         hotkey: Some(process::hotkey_signer(&keys.hotkey)),
     })
     .await?;
-    let stake = args.stake.unwrap_or(if chain.is_development() { DEVELOPMENT_STAKE } else { 0 });
+    let stake = args.stake.unwrap_or_else(|| if chain.is_development() { DEVELOPMENT_STAKE } else { 0 });
     let enrolled = chain
         .enrol(
             EnrolRequest {
