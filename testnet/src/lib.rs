@@ -11,7 +11,7 @@
 //! has probed every expert. Whatever ends this process, the children of an attached testnet end with it.
 //!
 //! Modules, in flow order: [`spec`], [`commands`], [`identity`], [`process`], [`state`], [`testnet`], [`control`],
-//! [`progress`], [`signals`], [`lab`], [`client`], [`evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`].
+//! [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`].
 
 pub mod spec;
 
