@@ -11,7 +11,7 @@ use crate::data::{CLASSES, DataError, LABELS, SIDE, Split, VisionPack};
 
 /// φ of the vision subnet.
 const VISION_FEATURE_MAP: &[u8] = include_bytes!("../data/vision-feature-map.bin");
-/// blake3 of [`VISION_FEATURE_MAP`]; routers and experts that differ in it do not speak of the same space.
+/// blake3 of the embedded φ; routers and experts that differ in it do not speak of the same space.
 pub const VISION_FEATURE_MAP_HASH: &str = "5c46c4307d45e3577ff27fcecbb11451774ea69fe275fb6e51c0c81b960bff35";
 /// Chain id of the vision subnet.
 const VISION_NETUID: u16 = 1;

@@ -1,4 +1,4 @@
-//! Vectors and matrices of [`I32F32`](crate::fixed::I32F32): the steps the epoch is made of.
+//! Vectors and matrices of [`I32F32`]: the steps the epoch is made of.
 //!
 //! A sparse row lists `(column, value)` in ascending order of columns, each column at most once; a sparse matrix is a list of rows.
 //! Lengths that do not fit together never panic: the shorter one decides, missing values count as zero.
