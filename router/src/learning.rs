@@ -99,7 +99,7 @@ impl Learning {
     /// Learns from an answered request whose labels became known: `weight` says how much they are to be believed, 0..1 (1 for
     /// canaries). From 0.5 on they are also evidence of whether an expert is as good as its probes.
     pub fn learn(&self, routed: &Routed, labels: &[usize], weight: f32) {
-        if !(weight > 0.0) {
+        if weight.is_nan() || weight <= 0.0 {
             return;
         }
         let now = crate::directory::wall_ms();

@@ -293,6 +293,6 @@ mod tests {
         let full = probes(1, &model);
         assert!(!cluster(&set, &[full.clone(), stranger], ALIKE).alike(&full.key, &b.key));
         let silent = ExpertProbes { rows: vec![None; 400], ..full };
-        assert_eq!(cluster(&set, &[silent.clone()], ALIKE).of(&silent.key), None);
+        assert_eq!(cluster(&set, std::slice::from_ref(&silent), ALIKE).of(&silent.key), None);
     }
 }

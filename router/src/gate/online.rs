@@ -88,7 +88,7 @@ impl OnlineGate {
     pub fn learn(&mut self, features: &[f32], voices: &[Voice], importance: f32) {
         let usable = |voice: &&Voice| voice.weight.is_finite() && voice.right.is_finite() && voice.propensity > 0.0;
         let mixed: f32 = voices.iter().filter(usable).map(|voice| voice.weight * voice.right).sum();
-        if !(importance > 0.0) || !features.iter().all(|x| x.is_finite()) {
+        if importance.is_nan() || importance <= 0.0 || !features.iter().all(|x| x.is_finite()) {
             return;
         }
         for voice in voices.iter().filter(usable) {
