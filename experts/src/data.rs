@@ -11,8 +11,8 @@ mod split;
 use bytes::{Bytes, BytesMut};
 use glia_protocol::ContentHash;
 
-use idx::IdxError;
 pub use domain::Domain;
+use idx::IdxError;
 pub use split::{Example, Split};
 
 /// Image height and width in pixels.

@@ -354,10 +354,9 @@ impl FileEntry {
             ("domains", self.domains.is_some()),
         ];
         match given.iter().find(|(field, given)| *given && !allowed.contains(field)) {
-            Some((field, _)) => Err(RosterError::Invalid(format!(
-                "expert {:?} of kind {kind:?} has no use for `{field}`",
-                self.name
-            ))),
+            Some((field, _)) => {
+                Err(RosterError::Invalid(format!("expert {:?} of kind {kind:?} has no use for `{field}`", self.name)))
+            }
             None => Ok(()),
         }
     }

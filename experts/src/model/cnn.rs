@@ -224,7 +224,8 @@ mod tests {
             assert_eq!(by_name(&name(width)), Some(width));
         }
         assert_eq!(name(Width::USUAL), "cnn28-s2-8-16");
-        for odd in ["cnn28-s2-8-17", "cnn28-s2-08-16", "cnn28-s2-0-0", "cnn28-s2-401-802", "cnn28-s2-8-16-32", "cnn28"] {
+        for odd in ["cnn28-s2-8-17", "cnn28-s2-08-16", "cnn28-s2-0-0", "cnn28-s2-401-802", "cnn28-s2-8-16-32", "cnn28"]
+        {
             assert_eq!(by_name(odd), None, "{odd}");
         }
     }

@@ -39,7 +39,12 @@ pub(super) fn roster(name: &str, experts: usize, seed: u64) -> Result<Roster, Ro
     let experts = kinds
         .into_iter()
         .enumerate()
-        .map(|(i, kind)| Entry { name: format!("expert-{i}"), kind, seed: super::entry_seed(seed, i), split_seed: seed })
+        .map(|(i, kind)| Entry {
+            name: format!("expert-{i}"),
+            kind,
+            seed: super::entry_seed(seed, i),
+            split_seed: seed,
+        })
         .collect();
     Ok(Roster { subnet, seed, experts })
 }

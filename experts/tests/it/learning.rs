@@ -123,8 +123,7 @@ fn dense_rivals_see_as_many_images_as_all_experts_and_one_has_as_many_parameters
     let experts = vec![shard(0), shard(1), shard(2), entry("liar", Kind::Noise)];
     let roster = Roster { subnet: "vision".to_owned(), seed: 7, experts };
     let few = TrainOptions { images: 1800, epochs: (2, 2), dense: true, dense_total: true, ..options() };
-    let train =
-        || train_roster(vision(), &roster, folder.path(), &few, &|_| {}, &CancellationToken::new()).unwrap();
+    let train = || train_roster(vision(), &roster, folder.path(), &few, &|_| {}, &CancellationToken::new()).unwrap();
     let trained = train();
     let (dense, total) = (trained.dense.as_ref().unwrap(), trained.dense_total.as_ref().unwrap());
     let one = trained.experts[0].checkpoint.parameters.count();

@@ -111,8 +111,7 @@ impl FromStr for Behaviour {
         let unknown = || BehaviourError::Unknown(text.chars().take(64).collect());
         let usual = Self::ALL.into_iter().find(|usual| usual.kind() == kind).ok_or_else(unknown)?;
         let Some(number) = number else { return Ok(usual) };
-        let refuse =
-            |want| BehaviourError::Number { kind: usual.kind(), got: number.chars().take(32).collect(), want };
+        let refuse = |want| BehaviourError::Number { kind: usual.kind(), got: number.chars().take(32).collect(), want };
         match usual {
             Self::Constant { .. } => {
                 let class = number.parse().map_err(|_| refuse("CLASS is a number from 0"))?;
