@@ -95,12 +95,15 @@ impl Adversary {
             Behaviour::Sleeper => Deed::Lie(Lie::Shifted(1)),
             Behaviour::Uniform => Deed::Lie(Lie::Uniform),
             Behaviour::Slow { delay } => Deed::Late(delay),
-            Behaviour::Crash { every } => match request / u64::from(every.max(1)) {
-                _ if request % u64::from(every.max(1)) != 0 => Deed::Honest,
-                _ if (self.age)() >= LIFE => Deed::End,
-                nth if nth % 2 == 1 => Deed::Refuse,
-                _ => Deed::Silence,
-            },
+            Behaviour::Crash { every } => {
+                let every = u64::from(every.max(1));
+                match request / every {
+                    _ if !request.is_multiple_of(every) => Deed::Honest,
+                    _ if (self.age)() >= LIFE => Deed::End,
+                    nth if nth % 2 == 1 => Deed::Refuse,
+                    _ => Deed::Silence,
+                }
+            }
         }
     }
 }
