@@ -30,8 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use glia_peer::ForwardHandler;
-use glia_protocol::{DType, ForwardRequest, ForwardResponse, PeerId, Refusal, Tensor};
+use glia_protocol::{ContentHash, DType, ForwardRequest, ForwardResponse, PeerId, Refusal, SubnetName, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -151,6 +152,11 @@ impl ForwardHandler for Adversary {
                 }
             }
         })
+    }
+
+    /// The true one: what it serves is published, what it answers is not what that says.
+    fn checkpoint(&self, caller: PeerId, subnet: &SubnetName, checkpoint: ContentHash) -> Option<Bytes> {
+        self.inner.checkpoint(caller, subnet, checkpoint)
     }
 }
 
