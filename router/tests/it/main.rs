@@ -4,6 +4,7 @@ mod api;
 mod directory;
 mod dispatch;
 mod gate;
+mod learning;
 mod mesh;
 mod network;
 mod properties;
