@@ -93,8 +93,16 @@ pub struct Policy {
     pub prior_temperature: f32,
     /// Chance that a scored input gives its last slot to a random other expert.
     pub exploration: f64,
+    /// The same chance for inputs of users: far rarer, but without it those shut out would know that whoever calls them
+    /// is checking, and feedback could not teach anything of those not chosen.
+    pub traffic_exploration: f64,
     /// By how much logits are moved when members are chosen, so that equals take turns.
     pub turns: f32,
+    /// Logits that a second of expected latency costs when members are chosen; never when answers are weighed.
+    pub latency_cost: f32,
+    /// Up to which distance of their answers two experts are one and the same ([`crate::gate::cluster`]): 0 for a copy,
+    /// 0.55 and more between independent experts.
+    pub alike: f32,
     /// Probe answers in the claimed region (all of it, if it holds fewer) from which on an expert is no newcomer.
     pub min_probes: usize,
     /// Labelled inputs every expert is probed with, at most.
@@ -103,9 +111,9 @@ pub struct Policy {
     pub probe_batch: usize,
     /// Between two probe requests to an expert that has answered all probes once.
     pub reprobe_every: Duration,
-    /// Labelled inputs per scoring request.
+    /// Labelled inputs sent per `score_every`, one by one or in batches like those of users, at random moments.
     pub score_batch: usize,
-    /// Between two scoring requests.
+    /// Time in which `score_batch` labelled inputs are sent.
     pub score_every: Duration,
     /// Share of the newest epoch in the usefulness average.
     pub ema: f64,
@@ -143,7 +151,10 @@ impl Default for Policy {
             max_deadline: Duration::from_secs(30),
             prior_temperature: 0.1,
             exploration: 0.15,
+            traffic_exploration: 0.02,
             turns: 0.5,
+            latency_cost: 4.0,
+            alike: 0.3,
             min_probes: 30,
             probe_items: 1024,
             probe_batch: 64,
@@ -193,8 +204,12 @@ impl Policy {
         if !(0.0..=10.0).contains(&self.turns) {
             return refuse("turns must be 0 to 10");
         }
-        if !(0.0..=1.0).contains(&self.exploration) || !(0.0..=1.0).contains(&self.hedge_share) {
-            return refuse("exploration and hedge_share must be 0 to 1");
+        let shares = [self.exploration, self.traffic_exploration, self.hedge_share];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+            return refuse("exploration, traffic_exploration and hedge_share must be 0 to 1");
+        }
+        if !(0.0..=1.0).contains(&self.alike) || !(0.0..=1000.0).contains(&self.latency_cost) {
+            return refuse("alike must be 0 to 1 and latency_cost 0 to 1000");
         }
         if !(self.ema > 0.0 && self.ema <= 1.0) {
             return refuse("ema must be above 0 and at most 1");

@@ -39,11 +39,14 @@ impl Source {
     }
 }
 
-/// Counts what an answered request shows about its members: `labels[i]` is the class of item i. Without labels
+/// Counts what an answered request shows about its members, and lets the gate learn: `labels[i]` is the class of item i. Without labels
 /// ([`Source::Agreement`]) `labels` is not looked at.
 pub fn record(subnet: &Subnet, routed: &Routed, labels: &[usize], source: Source) {
     let classes = subnet.view.schema.classes().len();
     let weight = source.weight(&subnet.policy);
+    if source != Source::Agreement {
+        subnet.online.learn(routed, labels, weight as f32);
+    }
     subnet.tally.with(|tally| match source {
         Source::Agreement => compare(tally, routed),
         Source::Canary | Source::Feedback => {
