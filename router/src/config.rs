@@ -117,6 +117,10 @@ pub struct Policy {
     pub score_every: Duration,
     /// Share of the newest epoch in the usefulness average.
     pub ema: f64,
+    /// How much a label from the application counts beside one of the validation split, 0 to 1.
+    pub feedback_weight: f64,
+    /// How much an epoch without labels counts, in which experts are only compared with each other, 0 to 0.2.
+    pub agreement_weight: f64,
     /// Without a sign of life for this long an expert is no candidate.
     pub silence: Duration,
     /// First pause between two walks of the DHT.
@@ -158,6 +162,8 @@ impl Default for Policy {
             score_batch: 16,
             score_every: Duration::from_millis(500),
             ema: 0.25,
+            feedback_weight: 0.5,
+            agreement_weight: 0.2,
             silence: Duration::from_secs(8),
             walk_min: Duration::from_millis(500),
             walk_max: Duration::from_secs(10),
@@ -207,6 +213,9 @@ impl Policy {
         }
         if !(self.ema > 0.0 && self.ema <= 1.0) {
             return refuse("ema must be above 0 and at most 1");
+        }
+        if !(0.0..=1.0).contains(&self.feedback_weight) || !(0.0..=0.2).contains(&self.agreement_weight) {
+            return refuse("feedback_weight must be 0 to 1 and agreement_weight 0 to 0.2");
         }
         let counts = [self.min_probes, self.probe_items, self.probe_batch, self.score_batch, self.max_batch];
         if counts.contains(&0) || self.max_requests == 0 || self.max_body == 0 {

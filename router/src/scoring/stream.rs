@@ -17,11 +17,9 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::shapley::shapley;
-use super::tally::Scored;
+use super::outcome::{Source, record};
 use crate::dispatch::inputs::Inputs;
-use crate::dispatch::{Call, Failure};
-use crate::pipeline::{Inquiry, Routed, infer};
+use crate::pipeline::{Inquiry, infer};
 use crate::subnet::Subnet;
 
 /// Canaries on their way at the same time; more wait.
@@ -119,46 +117,11 @@ pub async fn score(subnet: &Subnet, batch: &[usize], explore: u64, id: RequestId
     };
     match infer(subnet, &inquiry, id).await {
         Ok(routed) => {
-            count(subnet, &routed, &labels);
+            record(subnet, &routed, &labels, Source::Canary);
             subnet.metrics.scored(&subnet.view.name, labels.len());
         }
         Err(error) => tracing::debug!(%error, "labelled items were not answered"),
     }
-}
-
-/// Shapley values of all members of all items into the tally; the gate learns.
-fn count(subnet: &Subnet, routed: &Routed, labels: &[usize]) {
-    subnet.online.learn(routed, labels, 1.0);
-    let classes = subnet.view.schema.classes().len();
-    subnet.tally.with(|tally| {
-        tally.items += labels.len() as u64;
-        for (item, &label) in routed.items.iter().zip(labels) {
-            let weights: Vec<f32> = item.members.iter().map(|member| member.weight).collect();
-            let right: Vec<f32> =
-                item.members.iter().map(|member| member.row.get(label).copied().unwrap_or(0.0)).collect();
-            for (member, value) in item.members.iter().zip(shapley(&weights, &right, classes)) {
-                let listed = &routed.experts[member.expert];
-                // Only somebody registered can be paid.
-                if !listed.is_registered() {
-                    continue;
-                }
-                tally.score(&Scored {
-                    hotkey: listed.hotkey(),
-                    expert: listed.key,
-                    name: listed.descriptor.name.clone(),
-                    value,
-                    propensity: member.propensity,
-                });
-            }
-        }
-        let nobodys = |call: &&Call| matches!(call.failure, None | Some(Failure::Unfinished | Failure::Own(_)));
-        for call in routed.calls.iter().filter(|call| !nobodys(call)) {
-            let listed = &routed.experts[call.expert];
-            if listed.is_registered() {
-                tally.failed(listed.hotkey(), &listed.descriptor.name);
-            }
-        }
-    });
 }
 
 #[cfg(test)]

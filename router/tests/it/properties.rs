@@ -100,7 +100,7 @@ proptest! {
         right in vec(0.0_f32..=1.0, 9),
     ) {
         let weights = weigh(&logits, &vec![true; logits.len()]);
-        let values = shapley(&weights, &right[..weights.len()], 20);
+        let values = shapley(&weights, &right[..weights.len()], 20, 7);
         let pool: f64 = weights.iter().zip(&right).map(|(w, p)| f64::from(*w) * f64::from(*p).max(1e-3)).sum();
         prop_assert!(values.iter().all(|v| v.is_finite()));
         prop_assert!((values.iter().sum::<f64>() - (20.0 * pool.max(1e-3)).ln()).abs() < 1e-3);
@@ -112,7 +112,7 @@ proptest! {
         min_allowed in any::<u16>(),
         uids in vec(any::<u16>(), 0..60),
     ) {
-        let row = to_row(&useful, min_allowed, &uids);
+        let row = to_row(&useful, min_allowed, u16::MAX, &uids);
         prop_assert!(row.windows(2).all(|pair| pair[0].0 < pair[1].0));
         prop_assert!(row.is_empty() || row.iter().any(|(_, weight)| *weight == u16::MAX));
     }
