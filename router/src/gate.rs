@@ -9,15 +9,18 @@
 //! A claim only nominates: where an expert says it is skilled, it is probed, and only measured answers earn weight.
 //! Everything here is pure; chance comes in as an argument.
 //!
-//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@select`].
+//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@select`],
+//! [`mod@combine`].
 
 mod climb;
+pub mod combine;
 pub mod fit;
 pub mod model;
 pub mod prior;
 pub mod select;
 pub mod trust;
 
+pub use combine::Reading;
 pub use fit::{ExpertProbes, FitPolicy, ProbeSet, fit};
 pub use model::{ExpertGate, FitReport, GateModel};
 pub use select::{Bench, Selection, Slot, select, turn, weigh};

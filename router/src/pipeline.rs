@@ -135,6 +135,7 @@ pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<
 
 /// What the gate decided for one item.
 struct Chosen {
+    features: Vec<f32>,
     logits: Vec<f32>,
     selection: Selection,
 }
@@ -171,7 +172,7 @@ fn route(
             let turned: Vec<f32> = logits.iter().zip(experts).map(turned).collect();
             let chance = rng.as_mut().map(|(chance, rng)| (*chance, rng));
             let selection = select(&bench, &turned, inquiry.k, subnet.policy.standbys, chance);
-            Chosen { logits, selection }
+            Chosen { features, logits, selection }
         })
         .collect();
     let plan = chosen.iter().map(|chosen| ItemPlan {
@@ -224,7 +225,9 @@ fn pool_item(
     answers: &[Answer],
 ) -> RoutedItem {
     let known = |expert: usize| gate.experts.get(&experts[expert].key);
-    let logits: Vec<f32> = answers.iter().map(|answer| chosen.logits[answer.expert]).collect();
+    // What was said counts too: some are to be believed in what they say, some only in a few of the things they say.
+    let lean = |answer: &Answer| known(answer.expert).map_or(0.0, |g| g.reading.weigh(&chosen.features, &answer.row));
+    let logits: Vec<f32> = answers.iter().map(|answer| chosen.logits[answer.expert] + lean(answer)).collect();
     let proven: Vec<bool> = answers.iter().map(|answer| known(answer.expert).is_some_and(|g| g.proven)).collect();
     let weights = weigh(&logits, &proven);
     let asked = |expert: usize| chosen.selection.propensity.iter().find(|(i, _)| *i == expert).map_or(1.0, |(_, p)| *p);
@@ -232,7 +235,7 @@ fn pool_item(
         expert: answer.expert,
         call: answer.call,
         weight,
-        row: sharpen(&answer.row, known(answer.expert).map_or(1.0, |g| g.sharpness)),
+        row: known(answer.expert).map_or_else(|| answer.row.clone(), |g| g.reading.calibrate(&answer.row)),
         propensity: asked(answer.expert),
     });
     let mut members: Vec<Member> = members.collect();

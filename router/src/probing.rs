@@ -44,7 +44,8 @@ const ALIKE: usize = 16;
 
 type Rows = Vec<Option<Arc<[f32]>>>;
 
-/// The labelled items of a subnet, cut into two halves that never meet: one to probe with, one to score with.
+/// The labelled items of a subnet, cut into two parts that never meet: three quarters to probe with and fit the gate on,
+/// a quarter to score with.
 pub struct Probes {
     set: Arc<ProbeSet>,
     items: Vec<Labelled>,
@@ -58,7 +59,7 @@ impl Probes {
     pub fn new(view: &SubnetView, policy: &Policy, seed: u64) -> Self {
         let mut items = view.validation.clone();
         items.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let scoring = items.split_off(items.len().div_ceil(2));
+        let scoring = items.split_off(items.len().div_ceil(4) * 3);
         let classes = view.schema.classes().len();
         items.truncate(policy.probe_items.min((MAX_CELLS / classes.max(1)).max(1)));
         let features = items.iter().map(|item| {

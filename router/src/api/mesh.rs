@@ -74,7 +74,7 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         "calibrated": known.is_some_and(|known| known.calibrated),
         "trust": known.map_or(0.0, |known| known.trust.value),
         "shut_out": known.is_some_and(|known| known.is_shut_out()),
-        "sharpness": known.map_or(1.0, |known| known.sharpness),
+        "sharpness": known.map_or(1.0, |known| known.reading.ln_sharpness.exp()),
         "claimed_accuracy": known.and_then(|known| known.trust.accuracy),
         "requests": figures.calls,
         "failures": figures.failures,
