@@ -11,7 +11,7 @@
 //! has probed every expert. Whatever ends this process, the children of an attached testnet end with it.
 //!
 //! Modules, in flow order: [`spec`], [`commands`], [`identity`], [`process`], [`state`], [`testnet`], [`control`],
-//! [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`].
+//! [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`], [`study`].
 
 pub mod spec;
 
@@ -36,6 +36,7 @@ pub mod chain_view;
 pub mod report;
 
 pub mod demo;
+pub mod study;
 
 pub use client::{ClientError, InferOptions, RouterClient};
 pub use control::{Down, Status, down, logs, status};
@@ -44,5 +45,6 @@ pub use evaluate::{EvaluateOptions, Evaluation, LabelledSet, evaluate};
 pub use progress::Progress;
 pub use report::Report;
 pub use signals::stop_on_signals;
+pub use study::{StudyOptions, StudyReport, run_study};
 pub use spec::{ExpertSpec, Lifetime, TestnetSpec, data_home, default_dir};
 pub use testnet::{Interrupted, Testnet};
