@@ -105,7 +105,7 @@ impl<'a> Figures<'a> {
         for (id, seeds) in compared.iter().filter_map(|id| methods_of(id)) {
             let by_class = Method { seeds, classes: self.classes }.by_class(self.labels);
             for (row, accuracy) in classes.iter_mut().zip(by_class) {
-                accuracy.into_iter().for_each(|accuracy| drop(row.accuracy.insert(id.clone(), accuracy)));
+                row.accuracy.extend(accuracy.map(|accuracy| (id.clone(), accuracy)));
             }
         }
         RosterReport {
