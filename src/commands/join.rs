@@ -93,7 +93,8 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         DeviceArg::Cpu => DeviceChoice::Cpu,
         DeviceArg::Wgpu => DeviceChoice::Wgpu,
     };
-    let server = ExpertServer::local(subnet.clone(), vec![loaded], device, ServeConfig::default()).await?;
+    let config = ServeConfig { publish: !args.private, ..ServeConfig::default() };
+    let server = ExpertServer::local(subnet.clone(), vec![loaded], device, config).await?;
     network.serve(match args.behave {
         None => server.handler(),
         Some(behaviour) => misbehaving(server.handler(), behaviour, &name),

@@ -30,8 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use glia_peer::ForwardHandler;
-use glia_protocol::{DType, ForwardRequest, ForwardResponse, PeerId, Refusal, Tensor};
+use glia_protocol::{ContentHash, DType, ForwardRequest, ForwardResponse, PeerId, Refusal, SubnetName, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -95,12 +96,15 @@ impl Adversary {
             Behaviour::Sleeper { .. } => Deed::Lie(Lie::Shifted(1)),
             Behaviour::Uniform => Deed::Lie(Lie::Uniform),
             Behaviour::Slow { delay } => Deed::Late(delay),
-            Behaviour::Crash { every } => match request / u64::from(every.max(1)) {
-                _ if request % u64::from(every.max(1)) != 0 => Deed::Honest,
-                _ if (self.age)() >= LIFE => Deed::End,
-                nth if nth % 2 == 1 => Deed::Refuse,
-                _ => Deed::Silence,
-            },
+            Behaviour::Crash { every } => {
+                let every = u64::from(every.max(1));
+                match request / every {
+                    _ if !request.is_multiple_of(every) => Deed::Honest,
+                    _ if (self.age)() >= LIFE => Deed::End,
+                    nth if nth % 2 == 1 => Deed::Refuse,
+                    _ => Deed::Silence,
+                }
+            }
         }
     }
 }
@@ -148,6 +152,11 @@ impl ForwardHandler for Adversary {
                 }
             }
         })
+    }
+
+    /// The true one: what it serves is published, what it answers is not what that says.
+    fn checkpoint(&self, caller: PeerId, subnet: &SubnetName, checkpoint: ContentHash) -> Option<Bytes> {
+        self.inner.checkpoint(caller, subnet, checkpoint)
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) async fn infer(
     let body =
         limits.read(&body).map_err(|error| ApiError::bad(format!("the body is no inference request: {error}")))?;
     let inquiry = read(subnet, &body)?;
+    subnet.traffic.seen(inquiry.inputs.len());
     let id = RequestId(rand::random());
     let result = ask(subnet, &inquiry, id).await;
     subnet.metrics.request(&subnet.view.name, &result, start.elapsed());
@@ -156,7 +157,8 @@ fn read(subnet: &Subnet, body: &Body) -> Result<Inquiry, ApiError> {
         return Err(ApiError::bad(format!("deadline_ms must be 1 to {}", policy.max_deadline.as_millis())));
     }
     // At most 8, checked above.
-    Ok(Inquiry { inputs, k: k as usize, deadline, explore: None })
+    let explore = Some((policy.traffic_exploration, rand::random()));
+    Ok(Inquiry { inputs, k: k as usize, deadline, explore })
 }
 
 fn join(shape: &[u64]) -> String {

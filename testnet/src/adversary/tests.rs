@@ -22,12 +22,16 @@ impl ForwardHandler for Honest {
                 return Err(Refusal::UnknownExpert);
             }
             let items = request.tensors[0].batch();
-            let mut row = vec![0.02; 20];
+            let mut row = [0.02; 20];
             row[3] = 0.62;
             let values = row.repeat(items as usize);
             let tensor = Tensor::from_f32("probabilities", &[items, 20], &values).unwrap();
             Ok(answer(request, tensor))
         })
+    }
+
+    fn checkpoint(&self, _: PeerId, _: &SubnetName, checkpoint: ContentHash) -> Option<Bytes> {
+        (checkpoint == MINE).then(|| Bytes::from_static(b"the file"))
     }
 }
 
@@ -39,6 +43,7 @@ fn answer(request: ForwardRequest, tensor: Tensor) -> ForwardResponse {
         compute_us: 2,
         batch: 1,
         tensors: vec![tensor],
+        receipt: None,
     }
 }
 
@@ -84,6 +89,13 @@ async fn what_the_honest_handler_refuses_stays_refused() {
         let refused = adversary(kind).forward(PeerId([1; 32]), foreign).await;
         assert_eq!(refused.unwrap_err(), Refusal::UnknownExpert, "{kind}");
     }
+}
+
+#[test]
+fn a_liar_hands_out_the_true_checkpoint() {
+    let (peer, subnet) = (PeerId([1; 32]), "vision".parse().unwrap());
+    assert_eq!(adversary("collude").checkpoint(peer, &subnet, MINE).unwrap(), "the file");
+    assert!(adversary("collude").checkpoint(peer, &subnet, ContentHash([9; 32])).is_none());
 }
 
 #[tokio::test]
