@@ -49,7 +49,7 @@ impl Study<'_> {
     pub(super) async fn models(&self, name: &str, experts: usize, seed: u64, rivals: bool) -> Result<Models> {
         let subnet = subnet(name)?;
         let roster = Roster::builtin_seeded(name, experts, seed)?;
-        let options = TrainOptions { dense: rivals, dense_total: rivals, ..TrainOptions::default() };
+        let options = TrainOptions { dense: rivals, dense_total: rivals && self.options.large_rival, ..TrainOptions::default() };
         let folder = &self.options.checkpoints;
         let trained = lab::train(&subnet, &roster, folder, &options, self.progress, self.stop).await?;
         Ok(Models { subnet, trained })

@@ -32,6 +32,8 @@ pub struct StudyOptions {
     pub items: Option<usize>,
     /// Experts of a roster.
     pub experts: usize,
+    /// Whether to train the dense rival of the size of all experts together, which takes a while.
+    pub large_rival: bool,
     /// Time a mesh routes labelled items of its own before it is measured.
     pub warm_up: Duration,
     /// Requests under way at the same time.
@@ -65,6 +67,7 @@ impl StudyOptions {
             ks: vec![1, 2, 3, 4, 8],
             items: None,
             experts: 8,
+            large_rival: true,
             warm_up: Duration::from_secs(15),
             concurrency: 8,
             stress: Stress::full(),
@@ -84,6 +87,7 @@ impl StudyOptions {
             rosters: vec!["dirichlet".to_owned(), "iid".to_owned()],
             seeds: 1,
             items: Some(500),
+            large_rival: false,
             warm_up: Duration::from_secs(3),
             stress: Stress::quick(),
             tempo: 10,

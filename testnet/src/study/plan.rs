@@ -53,7 +53,9 @@ impl Run {
         let all = format!("{self:?} {:?} {} {:?}", options.items, options.experts, options.ks);
         let stress = format!("{:?} {} {}", options.block_time, options.tempo, options.rate);
         match self {
-            Self::Collective { .. } => format!("{all} {} {:?}", options.concurrency, options.warm_up),
+            Self::Collective { .. } => {
+                format!("{all} {} {:?} {}", options.concurrency, options.warm_up, options.large_rival)
+            }
             Self::Attack(_) | Self::Clones => format!("{all} {} {stress} {}", options.concurrency, options.epochs),
             Self::Frozen => format!("{all} {stress} {:?}", options.warm_up),
         }
@@ -114,7 +116,8 @@ impl<'a> Clock<'a> {
     /// Words about the time that `rest` will take.
     #[must_use]
     pub fn left(&self, rest: &[Run]) -> String {
-        let factor = if self.guessed > 0.0 { self.took / self.guessed } else { 1.0 };
+        // Training, done once, makes the first runs slower than the rest.
+        let factor = if self.guessed > 0.0 { (self.took / self.guessed).clamp(0.25, 4.0) } else { 1.0 };
         let seconds = rest.iter().map(|run| run.guess(self.options)).sum::<f64>() * factor;
         match seconds {
             s if s < 90.0 => format!(", about {:.0} s left", (s / 10.0).ceil() * 10.0),
@@ -171,8 +174,10 @@ mod tests {
         let runs = plan(&options);
         let mut clock = Clock::new(&options);
         let first = clock.left(&runs);
-        clock.took(&runs[0], Duration::from_secs(600));
-        assert_ne!(clock.left(&runs[1..]), first);
+        clock.took(&runs[0], Duration::from_secs(60));
+        assert_ne!(clock.left(&runs), first);
         assert!(clock.left(&runs[1..]).contains("min left"));
+        clock.took(&runs[1], Duration::from_secs(1_000_000));
+        assert!(clock.left(&runs[3..]).contains("min left"), "one slow run is no measure of all: {}", clock.left(&runs));
     }
 }

@@ -112,8 +112,7 @@ fn stress(report: &StudyReport, pen: Pen) -> String {
         );
     }
     if let Some(frozen) = &report.frozen {
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{} of {} experts frozen: {} of {} requests failed; p99 {:.1} ms before, {:.1} ms in the first 2 s, {:.1} ms after",
             frozen.frozen.len(),
             frozen.experts,
@@ -123,6 +122,7 @@ fn stress(report: &StudyReport, pen: Pen) -> String {
             frozen.p99_first_ms,
             frozen.p99_after_ms
         );
+        wrapped(&line).iter().for_each(|line| drop(writeln!(text, "{line}")));
     }
     text
 }
