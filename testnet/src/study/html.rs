@@ -187,9 +187,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Headers, and whether the column holds words (left) or numbers (right).
+    /// Headers, and whether the column holds words (left) or numbers (right). A table of words alone is stacked on a
+    /// phone.
     pub(super) fn new(header: &[(&str, bool)]) -> Self {
-        let mut text = "<div class=\"scroll\"><table><thead><tr>".to_owned();
+        let stack = if header.iter().all(|(_, words)| *words) { " class=\"stack\"" } else { "" };
+        let mut text = format!("<div class=\"scroll\"><table{stack}><thead><tr>");
         for (name, words) in header {
             let class = if *words { " class=\"w\"" } else { "" };
             let _ = write!(text, "<th{class}>{}</th>", escape(name));

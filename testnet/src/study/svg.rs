@@ -69,7 +69,7 @@ pub fn dots(title: &str, rows: &[Dot]) -> String {
     let mut svg = begin(title, bottom + 22.0);
     for tick in ticks(low, high, 5) {
         let x = at(tick);
-        let _ = write!(svg, r#"<path class="grid" d="M{x:.1} {top:.1}V{bottom:.1}"/>"#);
+        let _ = write!(svg, r#"<path class="line" d="M{x:.1} {top:.1}V{bottom:.1}"/>"#);
         let _ = write!(svg, r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, bottom + 14.0, share(tick));
     }
     for (index, row) in rows.iter().enumerate() {
@@ -150,7 +150,7 @@ pub fn lines(title: &str, x_label: &str, unit: Unit, series: &[Series], marks: &
     let mut svg = begin(title, bottom + 36.0 + LINE * legend_rows as f64);
     for tick in ticks(y_low, y_high, 5) {
         let (place, text) = (y(tick), if unit == Unit::Share { share(tick) } else { number(tick) });
-        let _ = write!(svg, r#"<path class="grid" d="M{left} {place:.1}H{right}"/>"#);
+        let _ = write!(svg, r#"<path class="line" d="M{left} {place:.1}H{right}"/>"#);
         let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#, left - 5.0, place + 3.5);
     }
     for tick in ticks(x_low, x_high, 8) {
@@ -203,7 +203,7 @@ pub fn reliability(title: &str, series: &[(String, Vec<crate::stats::calibration
     let y = |value: f64| bottom - value * (bottom - top);
     let mut svg = begin(title, bottom + 40.0 + LINE * series.len() as f64);
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let _ = write!(svg, r#"<path class="grid" d="M{left} {0:.1}H{right}M{1:.1} {top}V{bottom}"/>"#, y(tick), x(tick));
+        let _ = write!(svg, r#"<path class="line" d="M{left} {0:.1}H{right}M{1:.1} {top}V{bottom}"/>"#, y(tick), x(tick));
         let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, left - 5.0, y(tick) + 3.5, share(tick));
         let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, x(tick), bottom + 14.0, share(tick));
     }
@@ -241,13 +241,13 @@ pub fn strips(title: &str, names: &[String], rows: &[(String, Vec<Option<f64>>)]
     let x = |value: f64| left + (value - low) / (high - low).max(1e-9) * (right - left);
     let mut svg = begin(title, bottom + 26.0 + LINE * names.len() as f64);
     for tick in ticks(low, high, 5) {
-        let _ = write!(svg, r#"<path class="grid" d="M{0:.1} {top}V{bottom:.1}"/>"#, x(tick));
+        let _ = write!(svg, r#"<path class="line" d="M{0:.1} {top}V{bottom:.1}"/>"#, x(tick));
         let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, x(tick), bottom + 14.0, share(tick));
     }
     for (index, (label, values)) in rows.iter().enumerate() {
         let y = top + ROW * (index as f64 + 0.5);
         let _ = write!(svg, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, left - 8.0, y + 4.0, escape(label));
-        let _ = write!(svg, r#"<path class="grid" d="M{left} {y:.1}H{right}"/>"#);
+        let _ = write!(svg, r#"<path class="line" d="M{left} {y:.1}H{right}"/>"#);
         // The first series last, so that it lies on top.
         for (series, value) in values.iter().enumerate().rev() {
             if let Some(value) = value {

@@ -31,7 +31,7 @@ pub(super) fn section(page: &mut String, roster: &RosterReport, k: usize) {
         counted(roster.seeds.len(), "seed"),
         counted(roster.items, "test image")
     );
-    page.push_str("<div class=\"grid\">\n");
+    page.push_str("<div class=\"charts\">\n");
     figure(page, "Accuracy, 95 % intervals", &accuracies(roster));
     figure(page, "Accuracy by the number of experts asked", &by_k(roster));
     let diagrams: Vec<_> = roster

@@ -79,7 +79,7 @@ fn attacks(page: &mut String, runs: &[StressReport]) {
     let honest = runs.iter().find(|run| run.count == 0);
     for kind in kinds {
         let of_kind: Vec<&StressReport> = runs.iter().filter(|run| run.kind == kind && run.count > 0).collect();
-        let _ = write!(page, "<h3>{}</h3><p class=\"dim\">They {}.</p>\n<div class=\"grid\">\n", escape(kind), about(kind));
+        let _ = write!(page, "<h3>{}</h3><p class=\"dim\">They {}.</p>\n<div class=\"charts\">\n", escape(kind), about(kind));
         let name = |run: &StressReport| if run.count == 0 { "no liars".to_owned() } else { format!("{} {kind}", run.count) };
         let series = |run: &StressReport, point: &dyn Fn(&EpochRow) -> Point| Series {
             name: name(run),
@@ -113,7 +113,7 @@ fn clones(page: &mut String, report: &StudyReport) {
     let _ = write!(
         page,
         "<h3>Clones</h3><p>{} alone earns {} of the incentive; with {} clones of it, its owner earns {} (means of the later \
-         epochs).</p>\n<div class=\"grid\">\n",
+         epochs).</p>\n<div class=\"charts\">\n",
         escape(&clones.expert),
         percent(clones.mean_alone),
         clones.clones,
@@ -134,7 +134,7 @@ fn freeze(page: &mut String, frozen: &FrozenReport) {
         page,
         "<h3>Frozen experts</h3><p>{} of {} experts, those asked most, are frozen (SIGSTOP) in the middle of the traffic: they \
          neither answer nor close their connections. {} of {} requests failed. 99th percentile of latency: {:.1} ms before, \
-         {:.1} ms in the first two seconds, {:.1} ms after.</p>\n<div class=\"grid\">\n",
+         {:.1} ms in the first two seconds, {:.1} ms after.</p>\n<div class=\"charts\">\n",
         frozen.frozen.len(),
         frozen.experts,
         frozen.failed,
