@@ -47,6 +47,6 @@ pub use evaluate::{EvaluateOptions, Evaluation, LabelledSet, evaluate};
 pub use progress::Progress;
 pub use report::Report;
 pub use signals::stop_on_signals;
-pub use study::{StudyOptions, StudyReport, run_study};
 pub use spec::{ExpertSpec, Lifetime, TestnetSpec, data_home, default_dir};
+pub use study::{StudyOptions, StudyReport, run_study};
 pub use testnet::{Interrupted, Testnet};

@@ -145,10 +145,8 @@ pub async fn run_study(
 /// # Errors
 /// When the disk refuses.
 pub fn write(out: &Path, report: &StudyReport) -> Result<()> {
-    let files = [
-        ("report.json", serde_json::to_vec_pretty(report)?),
-        ("report.html", html::render(report).into_bytes()),
-    ];
+    let files =
+        [("report.json", serde_json::to_vec_pretty(report)?), ("report.html", html::render(report).into_bytes())];
     for (name, bytes) in files {
         let path = out.join(name);
         write_atomically(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;

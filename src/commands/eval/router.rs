@@ -57,8 +57,7 @@ pub(super) async fn run(args: &EvalArgs, url: &str) -> anyhow::Result<()> {
     say!("{} test images; accuracy with Wilson intervals", set.len());
     if let Some(path) = &args.json {
         let runs: Vec<_> = all.iter().map(|(k, figures)| serde_json::json!({ "k": k, "figures": figures })).collect();
-        let report =
-            serde_json::json!({ "router": url, "subnet": args.subnet, "items": set.len(), "runs": runs });
+        let report = serde_json::json!({ "router": url, "subnet": args.subnet, "items": set.len(), "runs": runs });
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }

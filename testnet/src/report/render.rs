@@ -308,12 +308,17 @@ fn counted(count: usize, thing: &str) -> String {
 
 /// A sentence in lines that fit; a single longer word keeps its own line.
 pub(crate) fn wrapped(text: &str) -> Vec<String> {
+    wrapped_to(text, usize::from(WIDTH))
+}
+
+/// The same for another width.
+pub(crate) fn wrapped_to(text: &str, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         // Never empty: it begins with one line and only grows.
         let Some(line) = lines.last_mut() else { break };
         let width = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && width > usize::from(WIDTH) {
+        if !line.is_empty() && width > most {
             lines.push(format!("  {word}"));
         } else {
             if !line.is_empty() {

@@ -48,9 +48,7 @@ pub fn average(rows: &[&[f32]]) -> Vec<f32> {
 #[must_use]
 pub fn best_by_class(hits: &[Vec<usize>], classes: usize) -> Vec<usize> {
     let of = |expert: usize, class: usize| hits[expert].get(class).copied().unwrap_or(0);
-    (0..classes)
-        .map(|class| (0..hits.len()).rev().max_by_key(|&expert| of(expert, class)).unwrap_or(0))
-        .collect()
+    (0..classes).map(|class| (0..hits.len()).rev().max_by_key(|&expert| of(expert, class)).unwrap_or(0)).collect()
 }
 
 #[cfg(test)]

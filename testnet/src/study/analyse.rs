@@ -14,7 +14,7 @@ pub mod method {
     /// The expert that is best on the test items themselves: no choice of one expert can do better.
     pub const BEST: (&str, &str) = ("best-single", "best single expert, in hindsight");
     /// The expert that is best on validation: what one would choose in advance.
-    pub const CHOSEN: (&str, &str) = ("chosen-single", "best single expert, by validation");
+    pub const CHOSEN: (&str, &str) = ("chosen-single", "best single, by validation");
     /// The mean of all experts.
     pub const MEAN: (&str, &str) = ("mean-single", "mean single expert");
     /// The unweighted mean of all experts' probabilities.
@@ -25,11 +25,11 @@ pub mod method {
     pub const ANY: (&str, &str) = ("oracle-any", "oracle: any expert right");
     /// A gate that knows the true class (of the roster `transforms`: the domain) of every input, and asks the one expert
     /// with the best record on it on validation.
-    pub const CLASS: (&str, &str) = ("oracle-gate", "oracle gate: knows class or domain");
+    pub const CLASS: (&str, &str) = ("oracle-gate", "oracle gate: knows class, domain");
     /// A dense model of one expert's size.
-    pub const DENSE: (&str, &str) = ("dense", "dense, all data, size of one expert");
+    pub const DENSE: (&str, &str) = ("dense", "dense model, size of one expert");
     /// A dense model of the size of all experts.
-    pub const DENSE_TOTAL: (&str, &str) = ("dense-total", "dense, all data, size of all experts");
+    pub const DENSE_TOTAL: (&str, &str) = ("dense-total", "dense model, size of all experts");
 
     /// The id of the collective at `k`.
     #[must_use]
@@ -88,9 +88,10 @@ impl<'a> Figures<'a> {
         let collective = method::collective(main);
         let drawn = [collective.as_str(), method::BEST.0, method::AVERAGE.0, method::DENSE.0];
         let methods_of = |id: &str| of(id).and_then(|way| Some((id.to_owned(), way.answers.as_ref()?)));
-        let reliability = drawn.iter().filter_map(|id| methods_of(id)).map(|(id, seeds)| {
-            Reliability { id, bins: Method { seeds, classes: self.classes }.reliability() }
-        });
+        let reliability = drawn
+            .iter()
+            .filter_map(|id| methods_of(id))
+            .map(|(id, seeds)| Reliability { id, bins: Method { seeds, classes: self.classes }.reliability() });
         let mut classes: Vec<ClassRow> = first
             .labels
             .iter()

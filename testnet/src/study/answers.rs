@@ -78,7 +78,8 @@ impl Method<'_> {
     /// 1 for right, 0 for wrong, by seed and item.
     #[must_use]
     pub fn hits(&self) -> Vec<Vec<f64>> {
-        let row = |answers: &&Answers| answers.right(self.classes).into_iter().map(|r| f64::from(u8::from(r))).collect();
+        let row =
+            |answers: &&Answers| answers.right(self.classes).into_iter().map(|r| f64::from(u8::from(r))).collect();
         self.seeds.iter().map(row).collect()
     }
 

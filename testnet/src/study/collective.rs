@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::Study;
 use super::mesh::{Setup, reduce};
 use super::models::classes_of;
 use super::runs::CollectiveRun;
-use super::Study;
 use crate::lab;
 
 impl Study<'_> {

@@ -58,7 +58,11 @@ fn head(page: &mut String, report: &StudyReport) {
         );
     }
     if !report.is_complete() || !made.left_out.is_empty() {
-        let _ = write!(page, "<div class=\"note\"><p>Not everything is here: {} of {} runs.</p><ul>", made.done, made.planned);
+        let _ = write!(
+            page,
+            "<div class=\"note\"><p>Not everything is here: {} of {} runs.</p><ul>",
+            made.done, made.planned
+        );
         for line in &made.left_out {
             let _ = write!(page, "<li>{}</li>", escape(line));
         }
@@ -129,7 +133,10 @@ fn losses(page: &mut String, report: &StudyReport) {
     if report.rosters.is_empty() {
         return;
     }
-    let _ = write!(page, "<h2>Where the collective does not win</h2>\n<p class=\"dim\">At k = {k}, on the same images, paired.</p>\n");
+    let _ = write!(
+        page,
+        "<h2>Where the collective does not win</h2>\n<p class=\"dim\">At k = {k}, on the same images, paired.</p>\n"
+    );
     if lines.is_empty() {
         page.push_str("<p>Nowhere in this study: every paired interval lies above 0.</p>\n");
         return;
@@ -202,7 +209,7 @@ impl Table {
 
     /// A row of finished cells.
     fn row(&mut self, class: &str, cells: &[String]) {
-        let _ = write!(self.text, "<tr class=\"{class}\">{}</tr>\n", cells.concat());
+        let _ = writeln!(self.text, "<tr class=\"{class}\">{}</tr>", cells.concat());
     }
 
     /// A row of texts; `class` `us` makes it bold.
@@ -224,5 +231,5 @@ impl Table {
 
 /// A chart with its caption.
 pub(super) fn figure(page: &mut String, caption: &str, svg: &str) {
-    let _ = write!(page, "<figure><figcaption>{}</figcaption>{svg}</figure>\n", escape(caption));
+    let _ = writeln!(page, "<figure><figcaption>{}</figcaption>{svg}</figure>", escape(caption));
 }

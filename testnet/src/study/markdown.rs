@@ -90,10 +90,8 @@ fn line(text: &mut String, report: &StudyReport, name: &str, of: impl Fn(&Roster
 fn under_attack(text: &mut String, report: &StudyReport) {
     let runs: Vec<_> = report.stress.iter().filter(|run| run.count > 0).collect();
     // The largest number of each kind.
-    let worst: Vec<_> = runs
-        .iter()
-        .filter(|run| !runs.iter().any(|other| other.kind == run.kind && other.count > run.count))
-        .collect();
+    let worst: Vec<_> =
+        runs.iter().filter(|run| !runs.iter().any(|other| other.kind == run.kind && other.count > run.count)).collect();
     if worst.is_empty() {
         return;
     }
@@ -109,6 +107,6 @@ fn under_attack(text: &mut String, report: &StudyReport) {
         );
         let incentive = run.epochs.last().map_or_else(|| "–".to_owned(), |row| percent(row.liar_incentive));
         let right = run.accuracy.estimate * 100.0;
-        let _ = write!(text, "| {} × {} | {right:.1} | {change} | {incentive} |\n", run.count, run.kind);
+        let _ = writeln!(text, "| {} × {} | {right:.1} | {change} | {incentive} |", run.count, run.kind);
     }
 }

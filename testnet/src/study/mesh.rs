@@ -87,8 +87,7 @@ impl Study<'_> {
             let ready = |name: &&String| {
                 page.experts.iter().any(|entry| entry.name == **name && entry.calibrated && entry.uid.is_some())
             };
-            let missing: Vec<&str> =
-                honest.iter().filter(|name| !ready(name)).map(String::as_str).collect();
+            let missing: Vec<&str> = honest.iter().filter(|name| !ready(name)).map(String::as_str).collect();
             step.set((honest.len() - missing.len()) as u64);
             if missing.is_empty() {
                 break;

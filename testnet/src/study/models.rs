@@ -49,7 +49,8 @@ impl Study<'_> {
     pub(super) async fn models(&self, name: &str, experts: usize, seed: u64, rivals: bool) -> Result<Models> {
         let subnet = subnet(name)?;
         let roster = Roster::builtin_seeded(name, experts, seed)?;
-        let options = TrainOptions { dense: rivals, dense_total: rivals && self.options.large_rival, ..TrainOptions::default() };
+        let options =
+            TrainOptions { dense: rivals, dense_total: rivals && self.options.large_rival, ..TrainOptions::default() };
         let folder = &self.options.checkpoints;
         let trained = lab::train(&subnet, &roster, folder, &options, self.progress, self.stop).await?;
         Ok(Models { subnet, trained })
@@ -90,7 +91,9 @@ impl Models {
     /// Lets every expert answer the test items `indices` and all validation images, alone.
     pub(super) async fn rivals(self: &Arc<Self>, indices: Vec<usize>) -> Result<Rivals> {
         let models = Arc::clone(self);
-        tokio::task::spawn_blocking(move || models.rivals_now(&indices)).await.context("evaluating the experts failed")?
+        tokio::task::spawn_blocking(move || models.rivals_now(&indices))
+            .await
+            .context("evaluating the experts failed")?
     }
 
     /// Lets a dense model answer the test items, alone.
@@ -139,9 +142,8 @@ impl Models {
         }
         let singles: Vec<Answers> =
             rows.iter().map(|rows| Answers::from_rows(rows.rows().map(Some), &classes)).collect();
-        let first_best = |of: &dyn Fn(usize) -> f64| {
-            (0..singles.len()).rev().max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or(0)
-        };
+        let first_best =
+            |of: &dyn Fn(usize) -> f64| (0..singles.len()).rev().max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or(0);
         let by_group = rivals::best_by_class(&record, groups);
         let (mut average, mut vote, mut gate) = (Answers::default(), Answers::default(), Answers::default());
         let mut any_right = Vec::with_capacity(classes.len());

@@ -123,7 +123,8 @@ mod tests {
     use super::*;
 
     fn seen(epoch: u64, incentive: &[(&str, f64)]) -> EpochSeen {
-        let shares: BTreeMap<String, f64> = incentive.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
+        let shares: BTreeMap<String, f64> =
+            incentive.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
         EpochSeen {
             epoch,
             block: epoch * 10,

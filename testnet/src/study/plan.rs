@@ -66,7 +66,9 @@ impl Run {
         let epochs = options.block_time.as_secs_f64() * f64::from(options.tempo) * (options.epochs as f64 + 2.0);
         match self {
             Self::Collective { .. } => {
-                options.warm_up.as_secs_f64() + 12.0 + options.items.unwrap_or(1500) as f64 * options.ks.len() as f64 / 800.0
+                options.warm_up.as_secs_f64()
+                    + 12.0
+                    + options.items.unwrap_or(1500) as f64 * options.ks.len() as f64 / 800.0
             }
             Self::Attack(Attack { count, .. }) => 8.0 + *count as f64 + epochs,
             Self::Clones => 12.0 + epochs,
@@ -178,6 +180,10 @@ mod tests {
         assert_ne!(clock.left(&runs), first);
         assert!(clock.left(&runs[1..]).contains("min left"));
         clock.took(&runs[1], Duration::from_secs(1_000_000));
-        assert!(clock.left(&runs[3..]).contains("min left"), "one slow run is no measure of all: {}", clock.left(&runs));
+        assert!(
+            clock.left(&runs[3..]).contains("min left"),
+            "one slow run is no measure of all: {}",
+            clock.left(&runs)
+        );
     }
 }

@@ -344,11 +344,8 @@ fn look(epoch: u64, metagraph: &Metagraph, names: &BTreeMap<String, String>, win
         let neuron = metagraph.neurons.get(usize::from(uid))?;
         names.get(&neuron.hotkey.to_string()).filter(|name| !name.starts_with("router-")).cloned()
     };
-    let mut incentive: BTreeMap<String, f64> = metagraph
-        .neurons
-        .iter()
-        .filter_map(|neuron| Some((name(neuron.uid)?, f64::from(neuron.incentive))))
-        .collect();
+    let mut incentive: BTreeMap<String, f64> =
+        metagraph.neurons.iter().filter_map(|neuron| Some((name(neuron.uid)?, f64::from(neuron.incentive)))).collect();
     let mut weight: BTreeMap<String, f64> = incentive.keys().map(|name| (name.clone(), 0.0)).collect();
     for (uid, value) in metagraph.neurons.iter().flat_map(|neuron| &neuron.weights) {
         if let Some(sum) = name(*uid).and_then(|name| weight.get_mut(&name)) {

@@ -70,15 +70,29 @@ pub fn dots(title: &str, rows: &[Dot]) -> String {
     for tick in ticks(low, high, 5) {
         let x = at(tick);
         let _ = write!(svg, r#"<path class="line" d="M{x:.1} {top:.1}V{bottom:.1}"/>"#);
-        let _ = write!(svg, r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, bottom + 14.0, share(tick));
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            bottom + 14.0,
+            share(tick)
+        );
     }
     for (index, row) in rows.iter().enumerate() {
         let y = top + ROW * index as f64;
         let (text, line) = (y + 12.0, y + 22.0);
         let _ = write!(svg, r#"<text x="{left}" y="{text:.1}">{}</text>"#, escape(&row.label));
-        let _ = write!(svg, r#"<text class="value" x="{right}" y="{text:.1}" text-anchor="end">{}</text>"#, escape(&row.text));
+        let _ = write!(
+            svg,
+            r#"<text class="value" x="{right}" y="{text:.1}" text-anchor="end">{}</text>"#,
+            escape(&row.text)
+        );
         let colour = row.series % COLOURS;
-        let _ = write!(svg, r#"<path class="l l{colour}" d="M{:.1} {line:.1}H{:.1}"/>"#, at(row.interval.low), at(row.interval.high));
+        let _ = write!(
+            svg,
+            r#"<path class="l l{colour}" d="M{:.1} {line:.1}H{:.1}"/>"#,
+            at(row.interval.low),
+            at(row.interval.high)
+        );
         mark(&mut svg, row.series, at(row.interval.estimate), line, 4.5);
     }
     svg.push_str("</svg>");
@@ -151,18 +165,34 @@ pub fn lines(title: &str, x_label: &str, unit: Unit, series: &[Series], marks: &
     for tick in ticks(y_low, y_high, 5) {
         let (place, text) = (y(tick), if unit == Unit::Share { share(tick) } else { number(tick) });
         let _ = write!(svg, r#"<path class="line" d="M{left} {place:.1}H{right}"/>"#);
-        let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#, left - 5.0, place + 3.5);
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
+            left - 5.0,
+            place + 3.5
+        );
     }
     for tick in ticks(x_low, x_high, 8) {
         let place = x(tick);
-        let _ = write!(svg, r#"<text class="tick" x="{place:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, bottom + 14.0, number(tick));
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{place:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            bottom + 14.0,
+            number(tick)
+        );
     }
     let _ = write!(svg, r#"<path class="axis" d="M{left} {bottom}H{right}"/>"#);
-    let _ = write!(svg, r#"<text class="tick" x="{right}" y="{:.1}" text-anchor="end">{}</text>"#, bottom + 27.0, escape(x_label));
+    let _ = write!(
+        svg,
+        r#"<text class="tick" x="{right}" y="{:.1}" text-anchor="end">{}</text>"#,
+        bottom + 27.0,
+        escape(x_label)
+    );
     for (value, word) in marks {
         let place = x(*value);
         let _ = write!(svg, r#"<path class="mark" d="M{place:.1} {top}V{bottom}"/>"#);
-        let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}">{}</text>"#, place + 3.0, top + 9.0, escape(word));
+        let _ =
+            write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}">{}</text>"#, place + 3.0, top + 9.0, escape(word));
     }
     for (index, one) in series.iter().enumerate() {
         let colour = index % COLOURS;
@@ -178,7 +208,13 @@ pub fn lines(title: &str, x_label: &str, unit: Unit, series: &[Series], marks: &
         if !one.level {
             for point in &one.points {
                 if point.high > point.low {
-                    let _ = write!(svg, r#"<path class="l thin l{colour}" d="M{0:.1} {1:.1}V{2:.1}"/>"#, x(point.x), y(point.low), y(point.high));
+                    let _ = write!(
+                        svg,
+                        r#"<path class="l thin l{colour}" d="M{0:.1} {1:.1}V{2:.1}"/>"#,
+                        x(point.x),
+                        y(point.low),
+                        y(point.high)
+                    );
                 }
                 mark(&mut svg, index, x(point.x), y(point.y), if one.points.len() > 20 { 2.0 } else { 3.6 });
             }
@@ -203,12 +239,29 @@ pub fn reliability(title: &str, series: &[(String, Vec<crate::stats::calibration
     let y = |value: f64| bottom - value * (bottom - top);
     let mut svg = begin(title, bottom + 40.0 + LINE * series.len() as f64);
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let _ = write!(svg, r#"<path class="line" d="M{left} {0:.1}H{right}M{1:.1} {top}V{bottom}"/>"#, y(tick), x(tick));
-        let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, left - 5.0, y(tick) + 3.5, share(tick));
-        let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, x(tick), bottom + 14.0, share(tick));
+        let _ =
+            write!(svg, r#"<path class="line" d="M{left} {0:.1}H{right}M{1:.1} {top}V{bottom}"/>"#, y(tick), x(tick));
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            left - 5.0,
+            y(tick) + 3.5,
+            share(tick)
+        );
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            x(tick),
+            bottom + 14.0,
+            share(tick)
+        );
     }
     let _ = write!(svg, r#"<path class="mark" d="M{left} {bottom}L{right} {top}"/>"#);
-    let _ = write!(svg, r#"<text class="tick" x="{right}" y="{:.1}" text-anchor="end">confidence → , share right ↑</text>"#, bottom + 27.0);
+    let _ = write!(
+        svg,
+        r#"<text class="tick" x="{right}" y="{:.1}" text-anchor="end">confidence → , share right ↑</text>"#,
+        bottom + 27.0
+    );
     for (index, (name, bins)) in series.iter().enumerate() {
         let total: usize = bins.iter().map(|bin| bin.count).sum();
         let filled: Vec<_> = bins.iter().filter(|bin| bin.count > 0).collect();
@@ -242,11 +295,18 @@ pub fn strips(title: &str, names: &[String], rows: &[(String, Vec<Option<f64>>)]
     let mut svg = begin(title, bottom + 26.0 + LINE * names.len() as f64);
     for tick in ticks(low, high, 5) {
         let _ = write!(svg, r#"<path class="line" d="M{0:.1} {top}V{bottom:.1}"/>"#, x(tick));
-        let _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, x(tick), bottom + 14.0, share(tick));
+        let _ = write!(
+            svg,
+            r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            x(tick),
+            bottom + 14.0,
+            share(tick)
+        );
     }
     for (index, (label, values)) in rows.iter().enumerate() {
         let y = top + ROW * (index as f64 + 0.5);
-        let _ = write!(svg, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, left - 8.0, y + 4.0, escape(label));
+        let _ =
+            write!(svg, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, left - 8.0, y + 4.0, escape(label));
         let _ = write!(svg, r#"<path class="line" d="M{left} {y:.1}H{right}"/>"#);
         // The first series last, so that it lies on top.
         for (series, value) in values.iter().enumerate().rev() {
@@ -265,10 +325,7 @@ pub fn strips(title: &str, names: &[String], rows: &[(String, Vec<Option<f64>>)]
 }
 
 fn begin(title: &str, height: f64) -> String {
-    format!(
-        r#"<svg viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="{0}"><title>{0}</title>"#,
-        escape(title)
-    )
+    format!(r#"<svg viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="{0}"><title>{0}</title>"#, escape(title))
 }
 
 /// The mark of a series: circle, square, diamond, triangle up, triangle down, cross.
@@ -323,7 +380,7 @@ fn share(value: f64) -> String {
 
 fn number(value: f64) -> String {
     let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), ToOwned::to_owned).replace('-', "−")
+    text.strip_suffix(".0").unwrap_or(&text).replace('-', "−")
 }
 
 #[cfg(test)]
@@ -369,7 +426,8 @@ mod tests {
 
     #[test]
     fn a_point_lies_where_its_number_says() {
-        let series = Series { name: "s".into(), points: vec![Point::bare(0.0, 0.0), Point::bare(10.0, 1.0)], level: false };
+        let series =
+            Series { name: "s".into(), points: vec![Point::bare(0.0, 0.0), Point::bare(10.0, 1.0)], level: false };
         let svg = lines("t", "x", Unit::Share, &[series], &[]);
         // The lowest value at the bottom left, the highest at the top right.
         assert!(svg.contains(r#"cx="44.0" cy="178.0""#) && svg.contains(r#"cx="350.0" cy="10.0""#), "{svg}");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::analyse::method;
 use super::report::{RosterReport, StudyReport, Verdict};
 use super::text::{bounds, counted, percent, points};
-use crate::report::{Pen, wrapped};
+use crate::report::{Pen, wrapped, wrapped_to};
 
 /// The whole report as text.
 #[must_use]
@@ -38,9 +38,12 @@ pub fn render(report: &StudyReport, colour: bool) -> String {
         if target.verdict == Verdict::NotMeasured {
             continue;
         }
-        let _ = writeln!(text, "{} {}", pen.wrap(code, sign), target.promise);
-        for line in wrapped(&format!("    {}", target.measured)) {
-            let _ = writeln!(text, "{}", pen.dim(&line));
+        for (index, line) in wrapped_to(&target.promise, 96).iter().enumerate() {
+            let sign = if index == 0 { pen.wrap(code, sign) } else { " ".to_owned() };
+            let _ = writeln!(text, "{sign} {line}");
+        }
+        for line in wrapped_to(&target.measured, 94) {
+            let _ = writeln!(text, "    {}", pen.dim(&line));
         }
     }
     let count = |wanted| report.targets.iter().filter(|target| target.verdict == wanted).count();
@@ -122,7 +125,9 @@ fn stress(report: &StudyReport, pen: Pen) -> String {
             frozen.p99_first_ms,
             frozen.p99_after_ms
         );
-        wrapped(&line).iter().for_each(|line| drop(writeln!(text, "{line}")));
+        for line in wrapped(&line) {
+            let _ = writeln!(text, "{line}");
+        }
     }
     text
 }

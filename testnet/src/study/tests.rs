@@ -55,7 +55,7 @@ fn run(roster: &str, seed: u64) -> CollectiveRun {
         parameters,
         examples: 400,
         passes: 4,
-        answers: answers(move |item| (item + shift) % every != 0),
+        answers: answers(move |item| !(item + shift).is_multiple_of(every)),
     };
     CollectiveRun {
         roster: roster.into(),
@@ -66,13 +66,13 @@ fn run(roster: &str, seed: u64) -> CollectiveRun {
         best_on_validation: 1,
         best_on_test: 0,
         singles: vec![answers(|item| item % 4 < 2 || item % 20 == 2), answers(|item| item % 4 >= 2)],
-        average: answers(|item| (item + shift) % 4 != 0),
-        vote: answers(|item| (item + shift) % 3 != 0),
+        average: answers(|item| !(item + shift).is_multiple_of(4)),
+        vote: answers(|item| !(item + shift).is_multiple_of(3)),
         any_right: vec![true; ITEMS],
         best_by_class: answers(|item| item % 100 != 7),
         dense: Some(dense(1000, 12)),
         dense_total: Some(dense(2000, 25)),
-        collective: [1, 2, 4].map(|k| at(k, move |item| (item + shift) % (6 + k) != 0)).to_vec(),
+        collective: [1, 2, 4].map(|k| at(k, move |item| !(item + shift).is_multiple_of(6 + k))).to_vec(),
         start_s: 3.0,
         resident_bytes: Some(1 << 28),
     }
@@ -137,7 +137,13 @@ fn done() -> Done {
             under("sleeper", 2, &[0.2, 0.15, 0.1, 0.05, 0.02, 0.01]),
         ],
         cloned: Some(under("clones", 3, &[0.0; 6])),
-        frozen: Some(FrozenRun { experts: 10, frozen: vec!["expert-3".into()], k: 4, requests, failures: BTreeMap::new() }),
+        frozen: Some(FrozenRun {
+            experts: 10,
+            frozen: vec!["expert-3".into()],
+            k: 4,
+            requests,
+            failures: BTreeMap::new(),
+        }),
         left_out: Vec::new(),
         runs: 9,
     }

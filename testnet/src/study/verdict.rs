@@ -48,12 +48,15 @@ pub fn targets(report: &StudyReport) -> Vec<Target> {
         (method::ANY.0, "an oracle that is right when any expert is"),
     ] {
         let promise = format!("dirichlet: closes at least 90 % of the gap from best single expert to {words}");
-        targets.push(roster("dirichlet").and_then(|r| gap(r, k, oracle)).map_or_else(|| unknown(&promise), |j| j.of(&promise)));
+        targets.push(
+            roster("dirichlet").and_then(|r| gap(r, k, oracle)).map_or_else(|| unknown(&promise), |j| j.of(&promise)),
+        );
     }
     let promise = "iid: within 1 point of the dense model of equal total parameters";
     targets.push(roster("iid").and_then(|r| dense(r, k)).map_or_else(|| unknown(promise), |j| j.of(promise)));
     let promise = "dirichlet: calibration error of the collective at most 0.03";
-    targets.push(roster("dirichlet").and_then(|r| calibrated(r, k)).map_or_else(|| unknown(promise), |j| j.of(promise)));
+    targets
+        .push(roster("dirichlet").and_then(|r| calibrated(r, k)).map_or_else(|| unknown(promise), |j| j.of(promise)));
     let colluders = report.stress.iter().find(|run| run.kind == "collude" && run.count == 6);
     let promise = "6 colluding liars of 14: accuracy falls by at most 1 point";
     targets.push(colluders.and_then(lost).map_or_else(|| unknown(promise), |j| j.of(promise)));
@@ -179,7 +182,10 @@ fn gap(roster: &RosterReport, k: usize, oracle: &str) -> Option<Judged> {
         } else {
             ""
         };
-        format!("The collective answers {} right at k = {k}.{any}{dense}", percent(roster.collective(k).map_or(0.0, |m| m.accuracy.estimate)))
+        format!(
+            "The collective answers {} right at k = {k}.{any}{dense}",
+            percent(roster.collective(k).map_or(0.0, |m| m.accuracy.estimate))
+        )
     }))
 }
 
@@ -218,9 +224,10 @@ fn lost(run: &StressReport) -> Option<Judged> {
     let change = run.change?;
     let measured = format!("{} with liars; change {}", percent_interval(run.accuracy), points_interval(change));
     let share = run.epochs.last().map_or(0.0, |row| row.liar_share);
-    Some(Judged::new(change.estimate >= -LOST_TO_LIARS, measured).because(|| {
-        format!("In the last epoch the liars still had {} of the answers' weight.", percent(share))
-    }))
+    Some(
+        Judged::new(change.estimate >= -LOST_TO_LIARS, measured)
+            .because(|| format!("In the last epoch the liars still had {} of the answers' weight.", percent(share))),
+    )
 }
 
 fn hold(run: &StressReport) -> Option<Judged> {
@@ -229,10 +236,12 @@ fn hold(run: &StressReport) -> Option<Judged> {
         return None;
     }
     let course: Vec<String> = run.epochs.iter().map(|row| percent(row.liar_incentive)).collect();
-    let measured = format!("{} in epoch {}; epoch by epoch {}", percent(row.liar_incentive), row.epoch, course.join(", "));
-    Some(Judged::new(row.liar_incentive < LIARS_HOLD, measured).because(|| {
-        format!("In that epoch they had {} of the answers' weight.", percent(row.liar_share))
-    }))
+    let measured =
+        format!("{} in epoch {}; epoch by epoch {}", percent(row.liar_incentive), row.epoch, course.join(", "));
+    Some(
+        Judged::new(row.liar_incentive < LIARS_HOLD, measured)
+            .because(|| format!("In that epoch they had {} of the answers' weight.", percent(row.liar_share))),
+    )
 }
 
 fn awake(run: &StressReport) -> Option<Judged> {
@@ -266,7 +275,9 @@ fn clones(report: &StudyReport) -> Target {
     );
     let course = |shares: &[f64]| shares.iter().map(|share| percent(*share)).collect::<Vec<_>>().join(", ");
     Judged::new(ratio <= CLONES_EARN, measured)
-        .because(|| format!("Alone, epoch by epoch: {}. With clones: {}.", course(&clones.alone), course(&clones.with_clones)))
+        .because(|| {
+            format!("Alone, epoch by epoch: {}. With clones: {}.", course(&clones.alone), course(&clones.with_clones))
+        })
         .of(promise)
 }
 
@@ -278,7 +289,13 @@ fn frozen(report: &StudyReport) -> Vec<Target> {
     let Some(frozen) = &report.frozen else { return promises.into_iter().map(unknown).collect() };
     let failed = Judged::new(
         frozen.failed == 0,
-        format!("{} of {} requests failed ({} of {} experts frozen)", frozen.failed, frozen.requests, frozen.frozen.len(), frozen.experts),
+        format!(
+            "{} of {} requests failed ({} of {} experts frozen)",
+            frozen.failed,
+            frozen.requests,
+            frozen.frozen.len(),
+            frozen.experts
+        ),
     );
     let reasons = || frozen.failures.keys().take(2).cloned().collect::<Vec<_>>().join("; ");
     let slower = Judged::new(
@@ -295,7 +312,11 @@ fn own_time(report: &StudyReport) -> Target {
     let of = |roster: &RosterReport| {
         roster.costs.iter().find(|cost| cost.k == report.made.main_k).and_then(|cost| cost.own_p99_us)
     };
-    let worst = report.rosters.iter().filter_map(of).fold(None, |most: Option<f64>, us| Some(most.map_or(us, |most| most.max(us))));
+    let worst = report
+        .rosters
+        .iter()
+        .filter_map(of)
+        .fold(None, |most: Option<f64>, us| Some(most.map_or(us, |most| most.max(us))));
     let seen = worst.map_or_else(String::new, |us| {
         format!("; in these meshes of {} experts on a busy machine p99 was {us:.0} µs", report.made.experts)
     });

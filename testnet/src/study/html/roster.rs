@@ -7,14 +7,14 @@ use crate::stats::Interval;
 use crate::study::analyse::method;
 use crate::study::report::{MethodReport, RosterReport};
 use crate::study::svg::{Dot, Point, Series, Unit, dots, escape, lines, reliability, strips};
-use crate::study::text::{
-    bounds, counted, number_interval, p_value, percent, percent_interval, points_interval,
-};
+use crate::study::text::{bounds, counted, number_interval, p_value, percent, percent_interval, points_interval};
 
 /// What a roster's experts know.
 fn about(roster: &str) -> &'static str {
     match roster {
-        "dirichlet" => "Each class is divided among the experts by a Dirichlet draw (α = 0.3): specialists that overlap.",
+        "dirichlet" => {
+            "Each class is divided among the experts by a Dirichlet draw (α = 0.3): specialists that overlap."
+        }
         "classes" => "Each expert saw five of the twenty classes and nothing else: pure specialists.",
         "iid" => "Each expert saw a random shard of all classes: all know the same, little to route by.",
         "transforms" => "Each expert saw pictures of one domain only: plain, turned, inverted, noisy.",
@@ -84,7 +84,8 @@ fn by_k(roster: &RosterReport) -> String {
 }
 
 fn classes(roster: &RosterReport, k: usize) -> String {
-    let ids = [method::collective(k), method::BEST.0.to_owned(), method::DENSE.0.to_owned(), method::CLASS.0.to_owned()];
+    let ids =
+        [method::collective(k), method::BEST.0.to_owned(), method::DENSE.0.to_owned(), method::CLASS.0.to_owned()];
     let ids: Vec<&String> = ids.iter().filter(|id| roster.method(id).is_some()).collect();
     let names: Vec<String> = ids.iter().filter_map(|id| roster.method(id)).map(|method| method.name.clone()).collect();
     let rows = roster.classes.iter().filter(|row| row.items > 0);
@@ -98,7 +99,14 @@ fn or_dash(interval: Option<Interval>) -> String {
 }
 
 fn methods(page: &mut String, roster: &RosterReport) {
-    let header = [("who answers", true), ("right", false), ("95 %", false), ("log-loss", false), ("ECE", false), ("each seed", true)];
+    let header = [
+        ("who answers", true),
+        ("right", false),
+        ("95 %", false),
+        ("log-loss", false),
+        ("ECE", false),
+        ("each seed", true),
+    ];
     let mut table = Table::new(&header);
     for method in &roster.methods {
         let size = method.parameters.map_or_else(String::new, |count| format!(" ({count} parameters)"));
@@ -193,7 +201,7 @@ fn costs(page: &mut String, roster: &RosterReport) {
     }
     table.end(page);
     for (why, count) in roster.costs.iter().flat_map(|cost| &cost.failures).take(5) {
-        let _ = write!(page, "<p class=\"dim\">{count} failed: {}</p>\n", escape(why));
+        let _ = writeln!(page, "<p class=\"dim\">{count} failed: {}</p>", escape(why));
     }
 }
 

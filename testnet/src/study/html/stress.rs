@@ -38,10 +38,10 @@ pub(super) fn section(page: &mut String, report: &StudyReport) {
 
 fn attacks(page: &mut String, runs: &[StressReport]) {
     if let Some(run) = runs.first() {
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<p>{} honest experts of the roster <code>dirichlet</code>, and so many dishonest ones beside them, each with a good \
-             model of its own that claims to know everything. k = {}. Shares of weight and incentive are of all experts.</p>\n",
+             model of its own that claims to know everything. k = {}. Shares of weight and incentive are of all experts.</p>",
             run.honest, run.k
         );
     }
@@ -79,8 +79,14 @@ fn attacks(page: &mut String, runs: &[StressReport]) {
     let honest = runs.iter().find(|run| run.count == 0);
     for kind in kinds {
         let of_kind: Vec<&StressReport> = runs.iter().filter(|run| run.kind == kind && run.count > 0).collect();
-        let _ = write!(page, "<h3>{}</h3><p class=\"dim\">They {}.</p>\n<div class=\"charts\">\n", escape(kind), about(kind));
-        let name = |run: &StressReport| if run.count == 0 { "no liars".to_owned() } else { format!("{} {kind}", run.count) };
+        let _ = write!(
+            page,
+            "<h3>{}</h3><p class=\"dim\">They {}.</p>\n<div class=\"charts\">\n",
+            escape(kind),
+            about(kind)
+        );
+        let name =
+            |run: &StressReport| if run.count == 0 { "no liars".to_owned() } else { format!("{} {kind}", run.count) };
         let series = |run: &StressReport, point: &dyn Fn(&EpochRow) -> Point| Series {
             name: name(run),
             points: run.epochs.iter().map(point).collect(),
@@ -103,7 +109,11 @@ fn attacks(page: &mut String, runs: &[StressReport]) {
             one.name = format!("honest beside {}, all together", name(most));
             shares.push(one);
         }
-        figure(page, "Incentive on chain after each epoch", &lines("Incentive by epoch", "epoch", Unit::Share, &shares, &[]));
+        figure(
+            page,
+            "Incentive on chain after each epoch",
+            &lines("Incentive by epoch", "epoch", Unit::Share, &shares, &[]),
+        );
         page.push_str("</div>\n");
     }
 }
@@ -154,6 +164,6 @@ fn freeze(page: &mut String, frozen: &FrozenReport) {
     figure(page, "Latency by half second, ms", &chart);
     page.push_str("</div>\n");
     for (why, count) in frozen.failures.iter().take(5) {
-        let _ = write!(page, "<p class=\"dim\">{count} failed: {}</p>\n", escape(why));
+        let _ = writeln!(page, "<p class=\"dim\">{count} failed: {}</p>", escape(why));
     }
 }
