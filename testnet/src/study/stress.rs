@@ -37,8 +37,8 @@ const BEFORE: Duration = Duration::from_secs(10);
 const WHILE: Duration = Duration::from_secs(12);
 /// Experts of the mesh in which some freeze, and one in how many does.
 const FREEZING: (usize, usize) = (10, 5);
-/// How long a sleeper is honest, and the epochs that are watched before it wakes.
-const AWAKE_AFTER: Duration = Duration::from_secs(10);
+/// How long a sleeper is honest: longer than a mesh needs to start on most machines.
+const AWAKE_AFTER: Duration = Duration::from_secs(20);
 
 /// What was answered since the last epoch.
 #[derive(Debug, Default)]
@@ -56,9 +56,7 @@ impl Study<'_> {
         let mut experts = models.specs();
         let honest: Vec<String> = experts.iter().map(|expert| expert.name.clone()).collect();
         experts.extend(self.liars(attack, &models).await?);
-        // A sleeper is watched from the moment it wakes.
-        let wait = if attack.kind == "sleeper" { AWAKE_AFTER } else { Duration::ZERO };
-        self.watched(attack, models, experts, honest, wait, None).await
+        self.watched(attack, models, experts, honest, None).await
     }
 
     /// One mesh in which the owner of `original` runs three more of it.
@@ -71,7 +69,7 @@ impl Study<'_> {
         let of = of.with_context(|| format!("there is no expert {original}"))?;
         experts.extend((1..=CLONES).map(|n| ExpertSpec { name: format!("clone-{n}-{original}"), ..of.clone() }));
         let attack = Attack { kind: "clones".to_owned(), count: CLONES };
-        self.watched(&attack, models, experts, honest, Duration::ZERO, Some(original.to_owned())).await
+        self.watched(&attack, models, experts, honest, Some(original.to_owned())).await
     }
 
     async fn liars(&self, attack: &Attack, models: &Models) -> Result<Vec<ExpertSpec>> {
@@ -112,7 +110,6 @@ impl Study<'_> {
         models: Models,
         experts: Vec<ExpertSpec>,
         honest: Vec<String>,
-        wait: Duration,
         cloned: Option<String>,
     ) -> Result<StressRun> {
         let k = self.options.main_k();
@@ -121,6 +118,8 @@ impl Study<'_> {
         let setup =
             Setup { experts, honest, subnet: models.subnet.clone(), seed: SEED, tempo, warm_up: Duration::ZERO };
         let mesh = self.mesh(setup).await?;
+        // A sleeper is watched from the moment it wakes.
+        let wait = if attack.kind == "sleeper" { self.until_awake() } else { Duration::ZERO };
         let seen = async {
             let epochs = self.epochs(&mesh, k, wait).await?;
             let last = self.ask(&mesh, k).await?;
@@ -143,6 +142,13 @@ impl Study<'_> {
             final_failed: last.figures().failed,
             cloned,
         })
+    }
+
+    /// Time until the first sleeper wakes: it counts from about when it was ready.
+    fn until_awake(&self) -> Duration {
+        let ready = crate::commands::run_dir(&self.options.mesh).join("liar-0.ready");
+        let age = std::fs::metadata(ready).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
+        AWAKE_AFTER.saturating_sub(age.unwrap_or_default())
     }
 
     /// Traffic at a steady rate; what the chain says at each epoch.

@@ -10,6 +10,8 @@ use crate::stats::Interval;
 const WIDTH: f64 = 360.0;
 /// Height of a line of text.
 const LINE: f64 = 15.0;
+/// Answers from which on a bin of a reliability diagram is drawn.
+const FEWEST: usize = 5;
 /// Series that have a colour of their own.
 const COLOURS: usize = 6;
 
@@ -230,7 +232,8 @@ pub fn lines(title: &str, x_label: &str, unit: Unit, series: &[Series], marks: &
     svg
 }
 
-/// A reliability diagram: confidence across, share of right answers up, the larger the mark the more answers.
+/// A reliability diagram: confidence across, share of right answers up, the larger the mark the more answers. Bins of fewer than
+/// five answers are left out.
 #[must_use]
 pub fn reliability(title: &str, series: &[(String, Vec<crate::stats::calibration::Bin>)]) -> String {
     let (left, right, top) = (44.0, 304.0, 8.0);
@@ -264,7 +267,7 @@ pub fn reliability(title: &str, series: &[(String, Vec<crate::stats::calibration
     );
     for (index, (name, bins)) in series.iter().enumerate() {
         let total: usize = bins.iter().map(|bin| bin.count).sum();
-        let filled: Vec<_> = bins.iter().filter(|bin| bin.count > 0).collect();
+        let filled: Vec<_> = bins.iter().filter(|bin| bin.count >= FEWEST).collect();
         let mut path = String::new();
         for (n, bin) in filled.iter().enumerate() {
             let _ = write!(path, "{}{:.1} {:.1}", if n == 0 { 'M' } else { 'L' }, x(bin.confidence), y(bin.accuracy));

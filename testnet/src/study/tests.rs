@@ -168,6 +168,18 @@ fn the_readme_table_looks_like_this() {
     snapshot("table.md", &markdown::render(&report()));
 }
 
+/// `report.json` beside the other snapshots: what the command line's tests render.
+#[test]
+fn an_earlier_report_is_rendered_as_a_new_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/study/snapshots/report.json");
+    if std::env::var_os("GLIA_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, serde_json::to_vec_pretty(&report()).unwrap()).unwrap();
+    }
+    let earlier = StudyReport::from_json(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(markdown::render(&earlier), markdown::render(&report()));
+    assert_eq!(html::render(&earlier), html::render(&report()));
+}
+
 #[test]
 fn the_terminal_shows_this_in_100_columns() {
     let text = terminal::render(&report(), false);
