@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Measure a router on the whole test set
     #[command(after_help = "Example:\n  glia eval --router http://127.0.0.1:8080 --k 1,2,4")]
     Eval(EvalArgs),
+    /// See why experts have the weights they have
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Run and read the chain
     #[command(subcommand)]
     Chain(ChainCommand),
@@ -343,6 +346,29 @@ pub(crate) struct EvalArgs {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// Print the ledger behind the weight of one uid: what was measured, how it became the weight, where it was sent
+    #[command(after_help = "Example:\n  glia weights explain --uid 3 --router http://127.0.0.1:8080")]
+    Explain(WeightsExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WeightsExplainArgs {
+    /// The uid
+    #[arg(long)]
+    pub(crate) uid: u16,
+    /// Address of the router
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) router: String,
+    /// Subnet [default: the router's first]
+    #[arg(long)]
+    pub(crate) subnet: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use glia_protocol::{DType, SubnetName, Tensor};
+use glia_router::scoring::explain::Explanation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -309,6 +310,15 @@ impl RouterClient {
     /// As [`RouterClient::infer`].
     pub async fn ledger(&self) -> Result<LedgerPage, ClientError> {
         self.get("/glia/v1/ledger").await
+    }
+
+    /// Why `uid` has the weight it has, in `subnet` (the router's first when `None`).
+    ///
+    /// # Errors
+    /// As [`RouterClient::infer`].
+    pub async fn explanation(&self, subnet: Option<&SubnetName>, uid: u16) -> Result<Explanation, ClientError> {
+        let subnet = subnet.map_or_else(String::new, |subnet| format!("&subnet={subnet}"));
+        self.get(&format!("/glia/v1/ledger?uid={uid}{subnet}")).await
     }
 
     /// Whether the router says that it can answer requests now.

@@ -7,7 +7,7 @@ use glia_router::scoring::ledger::{Basis, Ledger};
 use glia_router::scoring::shapley::shapley;
 use glia_router::scoring::share::{Rules, incomes};
 use glia_router::scoring::tally::{Scored, Tally};
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -41,15 +41,17 @@ fn items(clones: u8, dispatch: Dispatch, seed: u64) -> Tally {
     let mut tally = Tally::default();
     let everybody: Vec<u8> = (1..=HONEST + clones).collect();
     for _ in 0..2000 {
-        let mut order = everybody.clone();
-        order.shuffle(&mut rng);
-        let mut members: Vec<u8> = Vec::new();
-        for n in order {
-            let taken = dispatch == Dispatch::Turns && members.iter().any(|m| original(*m) == original(n));
-            if members.len() < K && !taken {
-                members.push(n);
+        let copies = |n: u8| everybody.iter().copied().filter(|m| original(*m) == n).collect::<Vec<u8>>();
+        let mut members: Vec<u8> = match dispatch {
+            Dispatch::SideBySide => everybody.clone(),
+            // An input fits four of the honest, and of a cluster whoever's turn it is answers.
+            Dispatch::Turns => {
+                let mut fitting: Vec<u8> = (1..=HONEST).collect();
+                fitting.shuffle(&mut rng);
+                let turn = |n: &u8, rng: &mut ChaCha8Rng| copies(*n).choose(rng).copied().unwrap_or(*n);
+                fitting[..K].iter().map(|n| turn(n, &mut rng)).collect()
             }
-        }
+        };
         // The last slot is sometimes given to one by chance, and that chance is known.
         let mut propensity = vec![1.0_f32; members.len()];
         if dispatch == Dispatch::Turns {
@@ -120,15 +122,14 @@ fn an_owner_earns_no_more_with_three_clones_than_alone() {
     let alone = owners_share(0, Dispatch::Turns);
     assert!((0.1..0.25).contains(&alone), "six about equal experts: {alone}");
     let cloned = owners_share(3, Dispatch::Turns);
-    // Copies that take turns are asked more often than one expert of six here: four of nine experts by chance.
-    assert!(cloned <= 1.1 * alone, "one slot: {alone} alone, {cloned} with clones");
+    assert!(cloned >= 0.9 * alone && cloned <= 1.1 * alone, "one slot: {alone} alone, {cloned} with clones");
 }
 
 #[test]
 fn clones_that_are_asked_side_by_side_share_one_gain() {
     let alone = owners_share(0, Dispatch::SideBySide);
     let cloned = owners_share(3, Dispatch::SideBySide);
-    assert!(cloned <= 1.1 * alone, "{alone} alone, {cloned} with clones");
+    assert!(cloned >= 0.9 * alone && cloned <= 1.1 * alone, "{alone} alone, {cloned} with clones");
 }
 
 #[test]

@@ -420,7 +420,7 @@ impl ChainPort for Ledgerless {
     fn metagraph(&self, netuid: u16) -> BoxFuture<'_, Result<Metagraph, ReadError>> {
         let own = Neuron { last_update: self.last_update.load(Ordering::SeqCst), ..neuron(0, ROUTER) };
         let stranger = *self.stranger.lock().unwrap();
-        let holder = |n: u8| if stranger == Some(u16::from(n)) { hotkey(200) } else { hotkey(n) };
+        let holder = |n: u8| if stranger == Some(u16::from(n)) { hotkey(120) } else { hotkey(n) };
         let neurons = std::iter::once(own).chain((1..=self.experts).map(|n| neuron(u16::from(n), holder(n)))).collect();
         let metagraph = Metagraph {
             netuid,
