@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use glia_protocol::SubnetName;
+use glia_router::scoring::explain::Explanation;
 use glia_testnet::client::RouterClient;
 
 use crate::cli::WeightsExplainArgs;
@@ -10,7 +11,7 @@ use crate::output::say;
 pub(super) async fn explain(args: WeightsExplainArgs) -> anyhow::Result<()> {
     let subnet = args.subnet.map(SubnetName::try_from).transpose().context("--subnet")?;
     let client = RouterClient::new(&args.router)?;
-    let explanation = client.explanation(subnet.as_ref(), args.uid).await?;
+    let explanation: Explanation = client.explanation(subnet.as_ref(), args.uid).await?;
     if args.json {
         say!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {

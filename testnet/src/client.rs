@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use glia_protocol::{DType, SubnetName, Tensor};
-use glia_router::scoring::explain::Explanation;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -312,11 +311,15 @@ impl RouterClient {
         self.get("/glia/v1/ledger").await
     }
 
-    /// Why `uid` has the weight it has, in `subnet` (the router's first when `None`).
+    /// Why `uid` has the weight it has, in `subnet` (the router's first when `None`): the router's `Explanation`.
     ///
     /// # Errors
     /// As [`RouterClient::infer`].
-    pub async fn explanation(&self, subnet: Option<&SubnetName>, uid: u16) -> Result<Explanation, ClientError> {
+    pub async fn explanation<T: DeserializeOwned>(
+        &self,
+        subnet: Option<&SubnetName>,
+        uid: u16,
+    ) -> Result<T, ClientError> {
         let subnet = subnet.map_or_else(String::new, |subnet| format!("&subnet={subnet}"));
         self.get(&format!("/glia/v1/ledger?uid={uid}{subnet}")).await
     }
