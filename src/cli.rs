@@ -51,6 +51,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  glia eval --quick\n  glia eval --rosters dirichlet,iid --seeds 5 --stress collude/0,6\n  glia eval --render glia-eval/report.json --markdown\n  glia eval --router http://127.0.0.1:8080 --k 1,2,4\n\nExample:\n  glia eval --out glia-eval"
     )]
     Eval(EvalArgs),
+    /// See why experts have the weights they have
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Run and read the chain
     #[command(subcommand)]
     Chain(ChainCommand),
@@ -373,6 +376,29 @@ pub(crate) struct EvalArgs {
     /// Where checkpoints are cached and meshes keep their files [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "GLIA_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// Print the ledger behind the weight of one uid: what was measured, how it became the weight, where it was sent
+    #[command(after_help = "Example:\n  glia weights explain --uid 3 --router http://127.0.0.1:8080")]
+    Explain(WeightsExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WeightsExplainArgs {
+    /// The uid
+    #[arg(long)]
+    pub(crate) uid: u16,
+    /// Address of the router
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) router: String,
+    /// Subnet [default: the router's first]
+    #[arg(long)]
+    pub(crate) subnet: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,10 +1,12 @@
 //! A router against a network and a chain that behave as badly as a test wants.
 
 mod api;
+mod clones;
 mod directory;
 mod dispatch;
 mod gate;
 mod mesh;
 mod network;
 mod properties;
+mod reveal;
 mod scoring;
