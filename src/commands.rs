@@ -9,8 +9,9 @@ mod join;
 mod route;
 mod testnet;
 mod train;
+mod weights;
 
-use crate::cli::{ChainCommand, Cli, Command, TestnetCommand};
+use crate::cli::{ChainCommand, Cli, Command, TestnetCommand, WeightsCommand};
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -27,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Infer(args) => infer::run(args).await,
         Command::Train(args) => train::run(args).await,
         Command::Eval(args) => eval::run(args).await,
+        Command::Weights(WeightsCommand::Explain(args)) => weights::explain(args).await,
         Command::Chain(ChainCommand::Serve(args)) => chain::serve(args).await,
         Command::Chain(ChainCommand::Metagraph { chain, netuid, json }) => chain::metagraph(&chain, netuid, json).await,
         Command::Chain(ChainCommand::Epoch { input }) => chain::epoch(&input),

@@ -1,6 +1,7 @@
 //! A router against a network and a chain that behave as badly as a test wants.
 
 mod api;
+mod clones;
 mod directory;
 mod dispatch;
 mod gate;
@@ -8,4 +9,5 @@ mod learning;
 mod mesh;
 mod network;
 mod properties;
+mod reveal;
 mod scoring;
