@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::expert::{ExpertKey, Listed};
 use crate::gate::balance::Balance;
 use crate::gate::drift::{Doubt, Drift, ScoredAnswer};
-use crate::gate::online::{OnlineGate, Voice};
+use crate::gate::online::{Correction, OnlineGate, Voice};
 use crate::gate::prior::claim;
 use crate::gate::store::{self, Header, Kept, KeptExpert, KeptRows, MAX_EXPERTS, MAX_FILE};
 use crate::pipeline::{Routed, RoutedItem};
@@ -33,12 +33,34 @@ pub struct Learned {
     drift: HashMap<ExpertKey, Drift>,
 }
 
-impl Learned {
-    /// What is added to the fitted logit of an expert whose probes earned it `trust`.
+/// What was learned from traffic of one expert.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Taught<'a> {
+    correction: Option<&'a Correction>,
+    /// What is held of it, if its traffic contradicted its probes.
+    pub doubt: Option<Doubt>,
+}
+
+impl Taught<'_> {
+    /// What is added to its fitted logit, if its probes earned it `trust`.
     #[must_use]
-    pub fn shift(&self, key: &ExpertKey, trust: f32, features: &[f32]) -> f32 {
-        let correction = self.online.get(key).map_or(0.0, |learned| learned.at(features));
-        correction + self.doubt(key).map_or(0.0, |doubt| doubt.trust - trust)
+    pub fn shift(&self, trust: f32, features: &[f32]) -> f32 {
+        let correction = self.correction.map_or(0.0, |learned| learned.at(features));
+        correction + self.doubt.map_or(0.0, |doubt| doubt.trust - trust)
+    }
+
+    /// Whether only exploration may call it, for it is worse in traffic than on its probes.
+    #[must_use]
+    pub fn is_shut_out(&self) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.shut_out)
+    }
+}
+
+impl Learned {
+    /// What was learned of `key`.
+    #[must_use]
+    pub fn of(&self, key: &ExpertKey) -> Taught<'_> {
+        Taught { correction: self.online.get(key), doubt: self.doubt(key) }
     }
 
     /// What is held of `key`, if its traffic contradicted its probes.

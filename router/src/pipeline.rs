@@ -14,7 +14,7 @@ use crate::dispatch::inputs::Inputs;
 use crate::dispatch::{Answer, Call, ItemPlan, Job, Outcome, dispatch};
 use crate::expert::Listed;
 use crate::gate::balance::due;
-use crate::gate::{Bench, ExpertGate, GateModel, Selection, Slot, select, turn, weigh};
+use crate::gate::{Bench, GateModel, Selection, Slot, select, turn, weigh};
 use crate::subnet::Subnet;
 
 /// A question to the mesh.
@@ -159,15 +159,16 @@ pub fn route(
 ) -> (Vec<ItemPlan>, Vec<Chosen>) {
     let known: Vec<_> = experts.iter().map(|listed| gate.experts.get(&listed.key)).collect();
     let (learned, clusters) = (subnet.online.view(), subnet.probes.clusters());
+    let taught: Vec<_> = experts.iter().map(|listed| learned.of(&listed.key)).collect();
     let capacities = experts.iter().map(|listed| (&listed.key, listed.descriptor.capacity.max_batch));
     let prospects = subnet.book.prospects(capacities, Instant::now());
-    let slots = experts.iter().zip(&known).zip(&prospects).map(|((listed, known), prospect)| Slot {
-        hotkey: listed.hotkey(),
-        cluster: clusters.of(&listed.key),
-        proven: known.is_some_and(|gate| gate.proven),
-        shut_out: known.is_some_and(|gate| gate.is_shut_out()) || learned.is_shut_out(&listed.key),
+    let slots = (0..experts.len()).map(|i| Slot {
+        hotkey: experts[i].hotkey(),
+        cluster: clusters.of(&experts[i].key),
+        proven: known[i].is_some_and(|gate| gate.proven),
+        shut_out: known[i].is_some_and(|gate| gate.is_shut_out()) || taught[i].is_shut_out(),
         // Where nothing can be probed, a request has to find out.
-        slow: prospect.suspect && subnet.probes.goal() > 0,
+        slow: prospects[i].suspect && subnet.probes.goal() > 0,
     });
     let bench = Bench { slots: slots.collect(), least: subnet.policy.k_min };
     // What moves the choice of members, and never how they are weighed.
@@ -184,12 +185,12 @@ pub fn route(
             let values = inquiry.inputs.values(&subnet.view.schema, item);
             // The subnet's sizes were checked at start, so φ takes every item.
             let features = subnet.view.feature_map.apply(&values).unwrap_or_default();
-            let logit = |(listed, known): (&Arc<Listed>, &Option<&ExpertGate>)| {
-                let trust = known.map_or(0.0, |known| known.trust.value);
-                gate.logit(*known, &listed.descriptor.centroids, &features)
-                    + learned.shift(&listed.key, trust, &features)
+            let logit = |i: usize| {
+                let trust = known[i].map_or(0.0, |known| known.trust.value);
+                let fitted = gate.logit(known[i], &experts[i].descriptor.centroids, &features);
+                fitted + taught[i].shift(trust, &features)
             };
-            let logits: Vec<f32> = experts.iter().zip(&known).map(logit).collect();
+            let logits: Vec<f32> = (0..experts.len()).map(logit).collect();
             let place = short_hash(&inquiry.inputs.item(item));
             let swayed = |((logit, sway), listed): ((&f32, &f32), &Arc<Listed>)| {
                 logit + sway + turn(place, short(&listed.key.checkpoint.0), subnet.policy.turns)
