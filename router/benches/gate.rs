@@ -1,4 +1,4 @@
-//! Gate and selection for one input: 64 experts of 8 centroids, 32 features, k = 4.
+//! Gate and selection for one input: 64 experts of 8 centroids, 32 features, 20 classes, k = 4.
 
 use std::hint::black_box;
 use std::sync::Arc;
