@@ -447,10 +447,11 @@ fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<T
         !one_owner && !subnet.probes.alike(a.1, b.1)
     };
     let mut agreed = seen.tally(scale, independent);
-    agreed.looks = tally.looks;
-    for (hotkey, sums) in &tally.experts {
+    agreed.looks = std::mem::take(&mut tally.looks);
+    for (hotkey, sums) in &mut tally.experts {
         let entry = agreed.experts.entry(*hotkey).or_default();
-        (entry.present, entry.failures) = (sums.present, sums.failures);
+        // Of this epoch, as the looks are.
+        (entry.present, entry.failures) = (std::mem::take(&mut sums.present), std::mem::take(&mut sums.failures));
         entry.name.clone_from(&sums.name);
     }
     Some(agreed)
