@@ -1,8 +1,10 @@
 //! A router against a network and a chain that behave as badly as a test wants.
 
 mod api;
+mod audits;
 mod directory;
 mod dispatch;
+mod feedback;
 mod gate;
 mod mesh;
 mod network;
