@@ -192,6 +192,9 @@ pub(crate) struct JoinArgs {
     /// Name shown to others [default: the checkpoint's]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Keep the checkpoint closed: nobody can fetch it, and nobody can check answers by computing them anew
+    #[arg(long)]
+    pub(crate) private: bool,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Auto)]
     pub(crate) device: DeviceArg,

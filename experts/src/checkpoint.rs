@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use glia_protocol::ContentHash;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 
@@ -63,6 +64,9 @@ pub struct LoadedCheckpoint {
     pub hash: ContentHash,
     /// Its parameters.
     pub parameters: Parameters,
+    /// The file itself, for handing it out: encoding the parameters anew need not give a stranger's bytes again. Clones
+    /// share it.
+    pub file: Bytes,
 }
 
 impl LoadedCheckpoint {
@@ -92,7 +96,7 @@ impl LoadedCheckpoint {
             .ok_or_else(|| CheckpointError::Metadata(format!("unknown architecture {:?}", meta.architecture)))?;
         let tensors = SafeTensors::deserialize(bytes)?;
         let parameters = read_parameters(&tensors, architecture)?;
-        Ok(Self { meta, hash: ContentHash::of(bytes), parameters })
+        Ok(Self { meta, hash: ContentHash::of(bytes), parameters, file: Bytes::copy_from_slice(bytes) })
     }
 
     /// The bytes of the file for `parameters` and `meta`: the same input gives the same bytes.

@@ -6,13 +6,15 @@
 //! ```
 //! Every stage is bounded: what does not fit is refused with `Busy` and a time to come back. A caller that went away,
 //! or whose deadline passed, costs no computation. Modules in flow order: `handler`, [`admission`], [`batcher`],
-//! `pump`, `device_thread`; [`pipeline`] ties them together.
+//! `pump`, `device_thread`; [`pipeline`] ties them together. `publish` hands out the checkpoints themselves, so that
+//! anybody can compute an answer anew; [`ServeConfig::publish`] turns it off.
 
 pub mod admission;
 pub mod batcher;
 mod device_thread;
 mod handler;
 pub mod pipeline;
+mod publish;
 mod pump;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::checkpoint::LoadedCheckpoint;
 use crate::device::{ComputeDevice, DeviceChoice};
 use crate::subnet::Subnet;
 pub use pipeline::{DrainReport, Loaded, Pipeline, ServeConfig, StartError};
+use publish::Publisher;
 
 /// Experts of one subnet, served from this process.
 #[derive(Debug)]
@@ -82,9 +85,14 @@ impl ExpertServer {
         Ok(Self { pipeline, subnet, checkpoints, config })
     }
 
-    /// Where forward requests go in.
+    /// Where forward requests go in, and questions for published checkpoints.
     pub fn handler(&self) -> Arc<dyn ForwardHandler> {
-        self.pipeline.handler()
+        let inner = self.pipeline.handler();
+        if self.config.publish {
+            Arc::new(Publisher::new(inner, self.subnet.name().clone(), &self.checkpoints))
+        } else {
+            inner
+        }
     }
 
     /// What [`Network::advertise`] needs to know of each expert.
@@ -97,6 +105,7 @@ impl ExpertServer {
                 name: checkpoint.meta.name.clone(),
                 schema: self.subnet.schema().clone(),
                 checkpoint: checkpoint.hash,
+                published: self.config.publish.then_some(checkpoint.file.len() as u64),
                 feature_map: self.subnet.feature_map_hash(),
                 centroids: checkpoint.meta.centroids.clone(),
                 regions: checkpoint.meta.regions.clone(),

@@ -27,6 +27,7 @@ impl ForwardHandler for Echo {
                 compute_us: 0,
                 batch: 1,
                 tensors: request.tensors,
+                receipt: None,
             })
         })
     }

@@ -80,6 +80,9 @@ pub struct Limits {
     /// Payload bytes of requests that are being read or answered, over all connections; one peer gets an eighth of
     /// them, or [`Self::request_payload`] if that is more.
     pub payload_bytes: usize,
+    /// Pieces of published checkpoints on their way at once, at most 1 MiB each; one peer gets an eighth of them, at
+    /// least one. They take nothing of the room for requests.
+    pub checkpoint_chunks: usize,
     /// Payload bytes of one request (8 MiB); more is refused as too large. The protocol's own bound
     /// (`MAX_FRAME_PAYLOAD`) holds in any case.
     pub request_payload: usize,
@@ -94,6 +97,7 @@ impl Default for Limits {
             streams_per_connection: 128,
             requests: 1024,
             payload_bytes: 512 * 1024 * 1024,
+            checkpoint_chunks: 16,
             request_payload: 8 * 1024 * 1024,
         }
     }

@@ -1,13 +1,16 @@
 //! The data plane: tensors over QUIC, one pooled connection per peer, one stream per request.
 //!
 //! ```text
-//! caller: pool ─▶ connection ─▶ stream: request ▶ …… ▶ response, or refusal, or reset
-//! expert: server ─▶ table, shares ─▶ wire ─▶ ForwardHandler ─▶ wire
+//! caller: client, fetch ─▶ pool ─▶ connection ─▶ stream: request ▶ …… ▶ response, or refusal, or reset
+//! expert: server ─▶ table, shares ─▶ wire ─▶ ForwardHandler ─▶ receipt ─▶ wire
+//!                                       └──▶ handout (checkpoints) ───────▶┘
 //! ```
 
 mod client;
 mod codes;
 mod endpoint;
+mod fetch;
+mod handout;
 mod pool;
 mod server;
 mod shares;

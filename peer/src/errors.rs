@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use glia_protocol::codec::EncodeError;
 use glia_protocol::descriptor::DescriptorError;
-use glia_protocol::{PeerId, Refusal};
+use glia_protocol::{ContentHash, PeerId, Refusal};
 
 /// Why a network did not start.
 #[derive(Debug, thiserror::Error)]
@@ -149,4 +149,52 @@ pub enum ForwardError {
     /// The connection ended before the answer.
     #[error("connection lost: {0}")]
     Closed(String),
+}
+
+/// Why a checkpoint was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// No connection: nobody at the addresses, or somebody else.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// Not all of it came within the deadline.
+    #[error("the checkpoint did not come within the deadline")]
+    Timeout,
+    /// The peer says no: it does not serve or not publish it, or it was busy until the deadline.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// It is larger than the caller wants.
+    #[error("the checkpoint has {got} bytes, at most {max} are wanted")]
+    TooLarge {
+        /// Bytes announced.
+        got: u64,
+        /// The caller's limit.
+        max: u64,
+    },
+    /// What came has another hash: the peer hands out something else than it says.
+    #[error("the file has hash {got}, not {want}")]
+    WrongContent {
+        /// The hash asked for.
+        want: ContentHash,
+        /// The hash of what came.
+        got: ContentHash,
+    },
+    /// An answer breaks the protocol.
+    #[error("protocol error: {0}")]
+    Protocol(String),
+    /// The connection ended before the answer.
+    #[error("connection lost: {0}")]
+    Closed(String),
+}
+
+impl From<ForwardError> for FetchError {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Connect(why) => Self::Connect(why),
+            ForwardError::Timeout => Self::Timeout,
+            ForwardError::Refused(refusal) => Self::Refused(refusal),
+            ForwardError::Protocol(why) => Self::Protocol(why),
+            ForwardError::Closed(why) => Self::Closed(why),
+        }
+    }
 }

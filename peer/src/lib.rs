@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Network`] is the handle of both planes; clones share it. An expert calls [`Network::serve`] and
-//! [`Network::advertise`], a router [`Network::find_providers`], [`Network::describe`] and [`Network::forward`]; a
-//! bootstrap node is a network that does neither. No type of libp2p or quinn appears in this crate's interface.
+//! [`Network::advertise`], a router [`Network::find_providers`], [`Network::describe`], [`Network::forward`] and, to audit,
+//! [`Network::fetch_checkpoint`]; a bootstrap node is a network that does neither. No type of libp2p or quinn appears in this crate's interface.
 //!
 //! Modules, in the order of a node's life: [`identity`], [`config`], [`network`], [`offer`], `control`, `data`,
 //! [`reputation`], `shutdown`.
@@ -26,7 +26,7 @@ mod shutdown;
 
 pub use config::{HotkeySigner, Limits, NetworkConfig, Timing};
 pub use data::ForwardHandler;
-pub use errors::{AdvertiseError, DescribeError, FindError, ForwardError, PossessionError, StartError};
+pub use errors::{AdvertiseError, DescribeError, FetchError, FindError, ForwardError, PossessionError, StartError};
 pub use identity::{Identity, IdentityError};
 pub use network::Network;
 pub use offer::ExpertOffer;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use glia_protocol::descriptor::{DescriptorError, dht_key};
 use glia_protocol::exchange::{ControlRequest, ControlResponse, possession_message};
 use glia_protocol::gossip::Heartbeat;
@@ -22,7 +23,9 @@ use crate::address;
 use crate::config::{NetworkConfig, Timing};
 use crate::control::{self, Command};
 use crate::data::{DataPlane, DataSetup, ForwardHandler};
-use crate::errors::{AdvertiseError, AskError, DescribeError, FindError, ForwardError, PossessionError, StartError};
+use crate::errors::{
+    AdvertiseError, AskError, DescribeError, FetchError, FindError, ForwardError, PossessionError, StartError,
+};
 use crate::offer::{ExpertOffer, LoadSource};
 use crate::reputation::{Misdeed, Reputation};
 use crate::shutdown::Shutdown;
@@ -321,6 +324,28 @@ impl Network {
             return Err(ForwardError::Connect(format!("{peer} is banned for misbehaviour")));
         }
         data.call(peer, addresses, request, deadline).await
+    }
+
+    /// Fetches the file of a checkpoint that `peer` publishes in `subnet`, within `deadline` for all of it. Its length
+    /// is compared with `max_bytes` before memory is taken for it, and what is returned has the hash `checkpoint`. A
+    /// busy peer is asked again until the deadline.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future resets the stream and drops what was fetched.
+    pub async fn fetch_checkpoint(
+        &self,
+        peer: PeerId,
+        addresses: &[SocketAddr],
+        subnet: &SubnetName,
+        checkpoint: ContentHash,
+        max_bytes: u64,
+        deadline: Duration,
+    ) -> Result<Bytes, FetchError> {
+        let Some(data) = self.data() else { return Err(FetchError::Closed("this peer is stopped".to_owned())) };
+        if lock(&self.inner.shared.reputation).is_banned(&peer, Instant::now()) {
+            return Err(FetchError::Connect(format!("{peer} is banned for misbehaviour")));
+        }
+        data.fetch(peer, addresses, subnet, checkpoint, max_bytes, deadline).await
     }
 
     /// Stops in order: withdraw, drain running requests, close tensor connections, leave the swarm, join all tasks.

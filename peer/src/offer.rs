@@ -28,6 +28,8 @@ pub struct ExpertOffer {
     pub schema: TaskSchema,
     /// Hash of the parameters that answer.
     pub checkpoint: ContentHash,
+    /// Bytes of the checkpoint's file, if [`crate::ForwardHandler::checkpoint`] hands it out; `None`: a closed model.
+    pub published: Option<u64>,
     /// Hash of the φ its centroids live in.
     pub feature_map: ContentHash,
     /// Claimed specialisation.
@@ -85,6 +87,7 @@ impl Describer {
                 name: offer.name.clone(),
                 schema: offer.schema.clone(),
                 checkpoint: offer.checkpoint,
+                published: offer.published,
                 feature_map: offer.feature_map,
                 centroids: offer.centroids.clone(),
                 examples: offer.examples,

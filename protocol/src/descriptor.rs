@@ -8,7 +8,8 @@ use crate::bounded;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::ids::{ContentHash, Hotkey, NetworkId, PeerId, SubnetName};
 use crate::limits::{
-    MAX_ADDRESSES, MAX_CENTROIDS, MAX_CLOCK_SKEW_MS, MAX_DESCRIPTOR, MAX_DESCRIPTOR_LIFE_MS, MAX_FEATURES, MAX_TEXT,
+    MAX_ADDRESSES, MAX_CENTROIDS, MAX_CHECKPOINT, MAX_CLOCK_SKEW_MS, MAX_DESCRIPTOR, MAX_DESCRIPTOR_LIFE_MS,
+    MAX_FEATURES, MAX_TEXT,
 };
 use crate::schema::TaskSchema;
 use crate::signature::{Binding, Signature, verify_peer};
@@ -54,6 +55,8 @@ pub struct ExpertDescriptor {
     pub schema: TaskSchema,
     /// Hash of the parameters that answer; part of the address of a forward request.
     pub checkpoint: ContentHash,
+    /// Bytes of the checkpoint's file, which this peer hands out to whoever asks; `None`: a closed model.
+    pub published: Option<u64>,
     /// Hash of the φ its centroids live in.
     pub feature_map: ContentHash,
     /// Claimed specialisation, 1 to 8 points.
@@ -158,6 +161,11 @@ impl ExpertDescriptor {
         self.schema.validate()?;
         if !bounded::is_text(&self.name) || !bounded::is_text(&self.backend) {
             return refuse(format!("a text is longer than {MAX_TEXT} bytes or has control characters"));
+        }
+        if let Some(bytes) = self.published
+            && !(1..=MAX_CHECKPOINT as u64).contains(&bytes)
+        {
+            return refuse(format!("a published checkpoint of {bytes} bytes, 1 to {MAX_CHECKPOINT} are allowed"));
         }
         if self.centroids.is_empty() || self.centroids.len() > MAX_CENTROIDS {
             return refuse(format!("{} centroids, 1 to {MAX_CENTROIDS} are allowed", self.centroids.len()));

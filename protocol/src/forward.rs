@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 use crate::ids::{ContentHash, RequestId, SubnetName};
+use crate::receipt::Receipt;
 use crate::tensor::Tensor;
+use crate::transfer::{CheckpointChunk, CheckpointRequest};
 
 /// Asks one expert for one forward pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,8 @@ pub struct ForwardResponse {
     pub batch: u32,
     /// Outputs.
     pub tensors: Vec<Tensor>,
+    /// The expert's signed word for this answer. `None` only inside the expert: its server signs before it sends.
+    pub receipt: Option<Receipt>,
 }
 
 /// Why an expert does not answer. A refusal is a value, not a failure of the connection.
@@ -49,7 +53,7 @@ pub enum Refusal {
         /// When a place is likely free.
         retry_after_ms: u32,
     },
-    /// It serves no such checkpoint in this subnet.
+    /// It serves no such checkpoint in this subnet, or does not hand out its file.
     #[error("it does not serve this checkpoint")]
     UnknownExpert,
     /// The input does not fit the schema.
@@ -78,6 +82,7 @@ impl Refusal {
 
 /// Any message of the data plane.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one lives per stream, and only for as long as it is read or written")]
 pub enum Message {
     /// Caller to expert.
     Request(ForwardRequest),
@@ -90,6 +95,10 @@ pub enum Message {
         /// Why.
         refusal: Refusal,
     },
+    /// Caller to expert.
+    CheckpointRequest(CheckpointRequest),
+    /// Expert to caller.
+    CheckpointChunk(CheckpointChunk),
 }
 
 impl From<ForwardRequest> for Message {
@@ -101,5 +110,17 @@ impl From<ForwardRequest> for Message {
 impl From<ForwardResponse> for Message {
     fn from(response: ForwardResponse) -> Self {
         Self::Response(response)
+    }
+}
+
+impl From<CheckpointRequest> for Message {
+    fn from(request: CheckpointRequest) -> Self {
+        Self::CheckpointRequest(request)
+    }
+}
+
+impl From<CheckpointChunk> for Message {
+    fn from(chunk: CheckpointChunk) -> Self {
+        Self::CheckpointChunk(chunk)
     }
 }

@@ -20,7 +20,9 @@ use crate::codec::{self, DecodeError, EncodeError};
 use crate::forward::{ForwardRequest, ForwardResponse, Message, Refusal};
 use crate::ids::{ContentHash, RequestId, SubnetName};
 use crate::limits::{MAX_FRAME_HEADER, MAX_FRAME_PAYLOAD, MAX_TENSORS};
+use crate::receipt::Receipt;
 use crate::tensor::{Tensor, TensorHeader};
+use crate::transfer::{CheckpointChunk, CheckpointRequest, check_chunk};
 use crate::version::FRAME_VERSION;
 
 /// First four bytes of every frame.
@@ -38,11 +40,19 @@ pub enum FrameKind {
     Response = 2,
     /// [`Refusal`].
     Refusal = 3,
+    /// [`CheckpointRequest`].
+    CheckpointRequest = 4,
+    /// [`CheckpointChunk`].
+    CheckpointChunk = 5,
 }
 
 impl FrameKind {
+    /// All kinds, by number.
+    pub const ALL: [Self; 5] =
+        [Self::Request, Self::Response, Self::Refusal, Self::CheckpointRequest, Self::CheckpointChunk];
+
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Request, Self::Response, Self::Refusal].into_iter().find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -120,6 +130,7 @@ struct ResponseHeader {
     batch: u32,
     #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TENSORS>")]
     tensors: Vec<TensorHeader>,
+    receipt: Option<Receipt>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,12 +139,29 @@ struct RefusalHeader {
     refusal: Refusal,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ChunkRequestHeader {
+    id: RequestId,
+    subnet: SubnetName,
+    checkpoint: ContentHash,
+    offset: u64,
+    length: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChunkHeader {
+    id: RequestId,
+    checkpoint: ContentHash,
+    total: u64,
+    offset: u64,
+}
+
 /// An encoded message: `head` (prefix and header) and the payload parts, written one after the other, never copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// Prefix and header.
     pub head: Bytes,
-    /// Raw tensor bytes, one part per tensor.
+    /// Raw bytes: one part per tensor, or the piece of a checkpoint.
     pub payload: Vec<Bytes>,
 }
 
@@ -147,13 +175,20 @@ impl Encoded {
     }
 }
 
-fn encode_parts<H: Serialize>(kind: FrameKind, header: &H, tensors: &[Tensor]) -> Result<Encoded, EncodeError> {
-    let refuse = |max: usize, why: String| EncodeError { what: "frame", max, why };
+fn refuse(max: usize, why: String) -> EncodeError {
+    EncodeError { what: "frame", max, why }
+}
+
+fn encode_tensors<H: Serialize>(kind: FrameKind, header: &H, tensors: &[Tensor]) -> Result<Encoded, EncodeError> {
     if tensors.len() > MAX_TENSORS {
         return Err(refuse(MAX_TENSORS, format!("{} tensors", tensors.len())));
     }
     check_names(tensors.iter().map(Tensor::header))?;
-    let payload_len: usize = tensors.iter().map(|t| t.data().len()).sum();
+    encode_parts(kind, header, tensors.iter().map(|t| t.data().clone()).collect())
+}
+
+fn encode_parts<H: Serialize>(kind: FrameKind, header: &H, payload: Vec<Bytes>) -> Result<Encoded, EncodeError> {
+    let payload_len: usize = payload.iter().map(Bytes::len).sum();
     if payload_len > MAX_FRAME_PAYLOAD {
         return Err(refuse(MAX_FRAME_PAYLOAD, format!("{payload_len} payload bytes")));
     }
@@ -162,7 +197,7 @@ fn encode_parts<H: Serialize>(kind: FrameKind, header: &H, tensors: &[Tensor]) -
     let mut head = Vec::with_capacity(PREFIX_LEN + header.len());
     head.extend_from_slice(&prefix.to_bytes());
     head.extend_from_slice(&header);
-    Ok(Encoded { head: head.into(), payload: tensors.iter().map(|t| t.data().clone()).collect() })
+    Ok(Encoded { head: head.into(), payload })
 }
 
 fn headers(tensors: &[Tensor]) -> Vec<TensorHeader> {
@@ -180,7 +215,7 @@ pub fn encode(message: &Message) -> Result<Encoded, EncodeError> {
                 budget_ms: r.budget_ms,
                 tensors: headers(&r.tensors),
             };
-            encode_parts(FrameKind::Request, &header, &r.tensors)
+            encode_tensors(FrameKind::Request, &header, &r.tensors)
         }
         Message::Response(r) => {
             let header = ResponseHeader {
@@ -190,11 +225,28 @@ pub fn encode(message: &Message) -> Result<Encoded, EncodeError> {
                 compute_us: r.compute_us,
                 batch: r.batch,
                 tensors: headers(&r.tensors),
+                receipt: r.receipt.clone(),
             };
-            encode_parts(FrameKind::Response, &header, &r.tensors)
+            encode_tensors(FrameKind::Response, &header, &r.tensors)
         }
         Message::Refusal { id, refusal } => {
-            encode_parts(FrameKind::Refusal, &RefusalHeader { id: *id, refusal: refusal.clone() }, &[])
+            encode_parts(FrameKind::Refusal, &RefusalHeader { id: *id, refusal: refusal.clone() }, vec![])
+        }
+        Message::CheckpointRequest(r) => {
+            r.validate()?;
+            let header = ChunkRequestHeader {
+                id: r.id,
+                subnet: r.subnet.clone(),
+                checkpoint: r.checkpoint,
+                offset: r.offset,
+                length: r.length,
+            };
+            encode_parts(FrameKind::CheckpointRequest, &header, vec![])
+        }
+        Message::CheckpointChunk(c) => {
+            check_chunk(c.total, c.offset, c.bytes.len())?;
+            let header = ChunkHeader { id: c.id, checkpoint: c.checkpoint, total: c.total, offset: c.offset };
+            encode_parts(FrameKind::CheckpointChunk, &header, vec![c.bytes.clone()])
         }
     }
 }
@@ -219,10 +271,13 @@ fn check_tensors(headers: &[TensorHeader], payload_len: usize) -> Result<(), Dec
     Ok(())
 }
 
+#[allow(clippy::large_enum_variant, reason = "one lives per stream, and only until its payload is there")]
 enum Header {
     Request(RequestHeader),
     Response(ResponseHeader),
     Refusal(RefusalHeader),
+    CheckpointRequest(CheckpointRequest),
+    CheckpointChunk(ChunkHeader),
 }
 
 /// A message whose header was read and fits its payload, which is still to come.
@@ -239,9 +294,22 @@ impl Pending {
             FrameKind::Request => Header::Request(codec::decode("request header", header, MAX_FRAME_HEADER)?),
             FrameKind::Response => Header::Response(codec::decode("response header", header, MAX_FRAME_HEADER)?),
             FrameKind::Refusal => Header::Refusal(codec::decode("refusal header", header, MAX_FRAME_HEADER)?),
+            FrameKind::CheckpointRequest => {
+                let h: ChunkRequestHeader = codec::decode("checkpoint request header", header, MAX_FRAME_HEADER)?;
+                let ChunkRequestHeader { id, subnet, checkpoint, offset, length } = h;
+                let request = CheckpointRequest { id, subnet, checkpoint, offset, length };
+                request.validate()?;
+                Header::CheckpointRequest(request)
+            }
+            FrameKind::CheckpointChunk => {
+                Header::CheckpointChunk(codec::decode("checkpoint chunk header", header, MAX_FRAME_HEADER)?)
+            }
         };
         let pending = Self { header, payload_len: prefix.payload_len };
-        check_tensors(pending.tensors(), pending.payload_len)?;
+        match &pending.header {
+            Header::CheckpointChunk(h) => check_chunk(h.total, h.offset, pending.payload_len)?,
+            _ => check_tensors(pending.tensors(), pending.payload_len)?,
+        }
         Ok(pending)
     }
 
@@ -250,7 +318,7 @@ impl Pending {
         match &self.header {
             Header::Request(h) => &h.tensors,
             Header::Response(h) => &h.tensors,
-            Header::Refusal(_) => &[],
+            Header::Refusal(_) | Header::CheckpointRequest(_) | Header::CheckpointChunk(_) => &[],
         }
     }
 
@@ -260,6 +328,8 @@ impl Pending {
             Header::Request(h) => h.id,
             Header::Response(h) => h.id,
             Header::Refusal(h) => h.id,
+            Header::CheckpointRequest(h) => h.id,
+            Header::CheckpointChunk(h) => h.id,
         }
     }
 
@@ -286,8 +356,17 @@ impl Pending {
                 compute_us: h.compute_us,
                 batch: h.batch,
                 tensors: split(h.tensors, payload)?,
+                receipt: h.receipt,
             }),
             Header::Refusal(h) => Message::Refusal { id: h.id, refusal: h.refusal },
+            Header::CheckpointRequest(request) => Message::CheckpointRequest(request),
+            Header::CheckpointChunk(h) => Message::CheckpointChunk(CheckpointChunk {
+                id: h.id,
+                checkpoint: h.checkpoint,
+                total: h.total,
+                offset: h.offset,
+                bytes: payload,
+            }),
         })
     }
 }

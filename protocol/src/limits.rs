@@ -36,6 +36,11 @@ pub const MAX_DESCRIPTOR_LIFE_MS: u64 = 5 * 60 * 1000;
 pub const MAX_CLOCK_SKEW_MS: u64 = 30 * 1000;
 /// Bytes of a serialized feature map: 256 components over 64×64 inputs is 4 MiB.
 pub const MAX_FEATURE_MAP: usize = 8 * 1024 * 1024;
+/// Bytes of the file of a published checkpoint: a model of 16 million f32 parameters, still fetched in seconds; an auditor
+/// keeps the whole file in memory.
+pub const MAX_CHECKPOINT: usize = 64 * 1024 * 1024;
+/// Bytes of one piece of it: a stream's flow-control window holds eight.
+pub const MAX_CHUNK: usize = 1024 * 1024;
 /// Control-plane versions in one `Hello`.
 pub const MAX_VERSIONS: usize = 16;
 /// Subnets in one heartbeat.

@@ -15,11 +15,14 @@ use crate::forward::{ForwardRequest, ForwardResponse, Message, Refusal};
 use crate::gossip::{Heartbeat, Load, Presence};
 use crate::ids::{ContentHash, Hotkey, NetworkId, PeerId, RequestId, SubnetName};
 use crate::limits::{
-    MAX_ADDRESSES, MAX_CENTROIDS, MAX_DESCRIPTOR_LIFE_MS, MAX_RANK, MAX_SUBNETS, MAX_TENSORS, MAX_VERSIONS,
+    MAX_ADDRESSES, MAX_CENTROIDS, MAX_CHECKPOINT, MAX_CHUNK, MAX_DESCRIPTOR_LIFE_MS, MAX_RANK, MAX_SUBNETS,
+    MAX_TENSORS, MAX_VERSIONS,
 };
+use crate::receipt::Receipt;
 use crate::schema::{Task, TaskSchema, TensorSpec};
 use crate::signature::{Binding, Signature};
 use crate::tensor::{DType, Tensor, TensorHeader};
+use crate::transfer::{CheckpointChunk, CheckpointRequest};
 
 /// A peer's Ed25519 key made from a seed.
 pub struct PeerKey(ed25519_dalek::SigningKey);
@@ -84,6 +87,7 @@ pub fn descriptor(network: &NetworkId, peer: &PeerKey, hotkey: &HotKey, now_ms: 
         name: "digits".to_owned(),
         schema: schema(3),
         checkpoint: ContentHash::of(b"checkpoint"),
+        published: Some(73_000),
         feature_map: ContentHash::of(b"feature map"),
         centroids: vec![
             Centroid { mean: vec![0.5, -0.5, 0.0, 1.0], weight: 0.75, radius: 0.25 },
@@ -208,6 +212,40 @@ pub fn refusals() -> impl Strategy<Value = Refusal> {
     ]
 }
 
+/// Any receipt (its signature verifies nothing).
+pub fn receipts() -> impl Strategy<Value = Receipt> {
+    let hashes = (hashes(), hashes(), hashes());
+    (request_ids(), any::<[u8; 32]>(), subnets(), hashes, any::<u64>(), signatures()).prop_map(
+        |(request, peer, subnet, (checkpoint, input, output), answered_at_ms, signature)| Receipt {
+            request,
+            peer: PeerId(peer),
+            subnet,
+            checkpoint,
+            input,
+            output,
+            answered_at_ms,
+            signature,
+        },
+    )
+}
+
+/// Any question for a piece of a checkpoint, or a piece.
+pub fn transfers() -> impl Strategy<Value = Message> {
+    let offsets = 0..MAX_CHECKPOINT as u64;
+    let request = (request_ids(), subnets(), hashes(), offsets.clone(), 1..=MAX_CHUNK as u32).prop_map(
+        |(id, subnet, checkpoint, offset, length)| CheckpointRequest { id, subnet, checkpoint, offset, length }.into(),
+    );
+    let chunk = (request_ids(), hashes(), vec(any::<u8>(), 1..2000), offsets, any::<u64>()).prop_map(
+        |(id, checkpoint, bytes, offset, more)| {
+            let offset = offset.min((MAX_CHECKPOINT - bytes.len()) as u64);
+            let end = offset + bytes.len() as u64;
+            let total = end + more % (MAX_CHECKPOINT as u64 - end + 1);
+            CheckpointChunk { id, checkpoint, total, offset, bytes: bytes.into() }.into()
+        },
+    );
+    prop_oneof![request, chunk]
+}
+
 /// Any message of the data plane.
 pub fn messages() -> impl Strategy<Value = Message> {
     let request = (request_ids(), subnets(), hashes(), any::<u32>(), tensors()).prop_map(
@@ -216,13 +254,13 @@ pub fn messages() -> impl Strategy<Value = Message> {
         },
     );
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>());
-    let response = (request_ids(), hashes(), numbers, tensors()).prop_map(
-        |(id, checkpoint, (queue_us, compute_us, batch), tensors)| {
-            Message::Response(ForwardResponse { id, checkpoint, queue_us, compute_us, batch, tensors })
+    let response = (request_ids(), hashes(), numbers, tensors(), proptest::option::of(receipts())).prop_map(
+        |(id, checkpoint, (queue_us, compute_us, batch), tensors, receipt)| {
+            Message::Response(ForwardResponse { id, checkpoint, queue_us, compute_us, batch, tensors, receipt })
         },
     );
     let refusal = (request_ids(), refusals()).prop_map(|(id, refusal)| Message::Refusal { id, refusal });
-    prop_oneof![request, response, refusal]
+    prop_oneof![request, response, refusal, transfers()]
 }
 
 /// Any hello.
@@ -293,14 +331,17 @@ pub fn descriptors(peer: u8, hotkey: u8, now_ms: u64) -> impl Strategy<Value = E
     let texts = (text(), text());
     let numbers = (any::<u64>(), 1u32.., any::<u32>(), any::<u64>(), 1u64..=MAX_DESCRIPTOR_LIFE_MS);
     let lists = (schemas(), centroids(), vec(addresses(), 1..=MAX_ADDRESSES));
-    (networks(), subnets(), texts, numbers, lists, hashes(), hashes()).prop_map(
-        move |(network, subnet, (name, backend), numbers, (schema, centroids, addresses), checkpoint, feature_map)| {
+    let published = proptest::option::of(1..=MAX_CHECKPOINT as u64);
+    (networks(), subnets(), texts, numbers, lists, (hashes(), published, hashes())).prop_map(
+        move |(network, subnet, (name, backend), numbers, (schema, centroids, addresses), of)| {
+            let (checkpoint, published, feature_map) = of;
             let (examples, max_batch, max_queue, sequence, life) = numbers;
             ExpertDescriptor {
                 subnet,
                 name,
                 schema,
                 checkpoint,
+                published,
                 feature_map,
                 centroids,
                 examples,

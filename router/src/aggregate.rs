@@ -107,6 +107,7 @@ mod tests {
             compute_us: 0,
             batch: 1,
             tensors: vec![Tensor::from_f32(name, shape, values).unwrap()],
+            receipt: None,
         }
     }
 

@@ -90,8 +90,8 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         DeviceArg::Cpu => DeviceChoice::Cpu,
         DeviceArg::Wgpu => DeviceChoice::Wgpu,
     };
-    let server =
-        ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, ServeConfig::default()).await?;
+    let config = ServeConfig { publish: !args.private, ..ServeConfig::default() };
+    let server = ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, config).await?;
     network.advertise(server.offers(), server.load_source()).await?;
 
     let addresses = network.data_addresses();

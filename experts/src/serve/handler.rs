@@ -148,6 +148,7 @@ impl Inner {
             compute_us: answer.compute_us,
             batch: answer.batch,
             tensors: vec![answer.output],
+            receipt: None,
         })
     }
 

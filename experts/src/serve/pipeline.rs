@@ -31,11 +31,14 @@ pub struct ServeConfig {
     pub max_queue: u32,
     /// Requests inside of one caller (128).
     pub per_caller: u32,
+    /// Whether the checkpoints are handed out to whoever asks (yes), so that routers can check answers by computing them
+    /// anew.
+    pub publish: bool,
 }
 
 impl Default for ServeConfig {
     fn default() -> Self {
-        Self { max_batch: 128, max_wait: Duration::from_millis(1), max_queue: 256, per_caller: 128 }
+        Self { max_batch: 128, max_wait: Duration::from_millis(1), max_queue: 256, per_caller: 128, publish: true }
     }
 }
 

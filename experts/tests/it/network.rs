@@ -76,8 +76,24 @@ async fn a_trained_expert_answers_over_the_network_exactly_as_it_does_at_home() 
         for (got, want) in answer.tensors[0].to_f32().iter().zip(want) {
             assert!((got - want).abs() < 1e-4, "answer {got}, at home {want}");
         }
+        let receipt = answer.receipt.clone().expect("every answer is signed");
+        assert_eq!(receipt.verify(), Ok(()));
+        assert_eq!(receipt.covers(&request(checkpoint.hash, index * 4, 4), &answer), Ok(()));
     }
     assert_eq!(server.load().served, 6);
+
+    // Anybody can have the model that answered.
+    let length = offers[0].published.expect("published unless told otherwise");
+    let (to, subnet) = (expert.peer_id(), vision().name());
+    let file = caller.fetch_checkpoint(to, &addresses, subnet, checkpoint.hash, length, DEADLINE).await.unwrap();
+    assert_eq!(file.len() as u64, length);
+    let fetched = LoadedCheckpoint::from_bytes(&file, vision()).unwrap();
+    assert_eq!((fetched.hash, &fetched.file), (checkpoint.hash, &checkpoint.file));
+    let closed = ServeConfig { publish: false, ..ServeConfig::default() };
+    let private = ExpertServer::local(vision().clone(), vec![checkpoint.clone()], DeviceChoice::Cpu, closed);
+    let private = private.await.unwrap();
+    assert_eq!(private.offers()[0].published, None);
+    assert_eq!(private.handler().checkpoint(caller.peer_id(), subnet, checkpoint.hash), None);
 
     let unknown = caller.forward(expert.peer_id(), &addresses, request(ContentHash([9; 32]), 0, 1), DEADLINE).await;
     assert_eq!(unknown, Err(ForwardError::Refused(Refusal::UnknownExpert)));

@@ -1,11 +1,13 @@
-//! The caller's side of one request.
+//! The caller's side of one question.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use glia_protocol::codec::DecodeError;
 use glia_protocol::forward::Message;
-use glia_protocol::{ForwardRequest, ForwardResponse, PeerId, RequestId, frame};
+use glia_protocol::limits::MAX_FRAME_PAYLOAD;
+use glia_protocol::{ForwardRequest, ForwardResponse, PeerId, Receipt, RequestId, frame};
 use quinn::{Connection, ConnectionError, WriteError};
 use tokio::time::{sleep, timeout_at};
 
@@ -38,30 +40,86 @@ impl From<WireError> for Failure {
     }
 }
 
-/// Asks `peer` for one forward pass.
+/// How one peer is asked.
+pub(super) struct Link<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) peer: PeerId,
+    pub(super) addresses: &'a [SocketAddr],
+    /// A peer that does not acknowledge a question for this long is dead.
+    pub(super) silence: Duration,
+}
+
+/// Asks for one forward pass.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future resets the stream, and the peer drops the work.
 pub(super) async fn call(
-    pool: &Pool,
-    peer: PeerId,
-    addresses: &[SocketAddr],
+    link: Link<'_>,
     request: ForwardRequest,
     deadline: Duration,
-    silence: Duration,
 ) -> Result<ForwardResponse, ForwardError> {
     let end = tokio::time::Instant::now() + deadline;
-    let attempts = async {
+    let question = || {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+        let budget_ms = if request.budget_ms == 0 { left_ms } else { request.budget_ms.min(left_ms) };
+        Message::Request(ForwardRequest { budget_ms, ..request.clone() })
+    };
+    let answer = link.ask(request.id, MAX_FRAME_PAYLOAD, question);
+    match timeout_at(end, answer).await.unwrap_or(Err(ForwardError::Timeout))? {
+        Message::Response(response) if response.id == request.id && response.checkpoint == request.checkpoint => {
+            match &response.receipt {
+                Some(receipt) if !is_of(receipt, link.peer, &request) => {
+                    Err(ForwardError::Protocol("the receipt belongs to another answer".to_owned()))
+                }
+                _ => Ok(response),
+            }
+        }
+        _ => Err(foreign()),
+    }
+}
+
+/// Whether a receipt is about this request to this peer. Its hashes and its signature are looked at by who relies on
+/// them.
+fn is_of(receipt: &Receipt, peer: PeerId, request: &ForwardRequest) -> bool {
+    receipt.peer == peer
+        && receipt.request == request.id
+        && receipt.subnet == request.subnet
+        && receipt.checkpoint == request.checkpoint
+}
+
+fn foreign() -> ForwardError {
+    ForwardError::Protocol("the answer belongs to another request".to_owned())
+}
+
+impl Link<'_> {
+    /// Asks `question` of this `id` and gives the answer, at most `most` bytes of payload; a refusal is an error. What
+    /// kind of answer it is, and whether it fits, is left to the caller.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future resets the stream, and the peer drops the work.
+    pub(super) async fn ask(
+        &self,
+        id: RequestId,
+        most: usize,
+        question: impl Fn() -> Message,
+    ) -> Result<Message, ForwardError> {
         let mut first = true;
         loop {
-            let pooled = pool.get(peer, addresses).await.map_err(ForwardError::Connect)?;
-            match exchange(&pooled.connection, request.clone(), end, silence).await {
-                Ok(response) => return Ok(response),
+            let pooled = self.pool.get(self.peer, self.addresses).await.map_err(ForwardError::Connect)?;
+            let frame = frame::encode(&question()).map_err(|e| ForwardError::Protocol(e.to_string()))?;
+            match exchange(&pooled.connection, frame, most, self.silence).await {
+                // A refusal from before the request was read cannot name it.
+                Ok(Message::Refusal { id: named, refusal }) if named == id || named == UNREAD => {
+                    return Err(ForwardError::Refused(refusal));
+                }
+                Ok(Message::Refusal { .. }) => return Err(foreign()),
+                Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Lost(lost)) => {
-                    pool.forget(&peer, &pooled.connection);
-                    // A connection from before can have died unnoticed, e.g. with a restart of the peer. A forward
-                    // pass has no side effects, so it is safe to ask once more.
+                    self.pool.forget(&self.peer, &pooled.connection);
+                    // A connection from before can have died unnoticed, e.g. with a restart of the peer. No question
+                    // has side effects, so it is safe to ask once more.
                     if !(pooled.reused && first && is_stale(&lost)) {
                         return Err(ForwardError::Closed(lost.to_string()));
                     }
@@ -69,8 +127,7 @@ pub(super) async fn call(
                 }
             }
         }
-    };
-    timeout_at(end, attempts).await.unwrap_or(Err(ForwardError::Timeout))
+    }
 }
 
 /// Whether the loss says that the peer no longer knows the connection or gave its idle place to another one, not
@@ -83,51 +140,43 @@ fn is_stale(lost: &ConnectionError) -> bool {
     }
 }
 
-/// One request and its answer on a stream of their own.
+/// One question and its answer on a stream of their own.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future resets the stream, and the peer drops the work.
 async fn exchange(
     connection: &Connection,
-    mut request: ForwardRequest,
-    end: tokio::time::Instant,
+    frame: frame::Encoded,
+    most: usize,
     silence: Duration,
-) -> Result<ForwardResponse, Failure> {
-    let left = end.saturating_duration_since(tokio::time::Instant::now());
-    let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-    request.budget_ms = if request.budget_ms == 0 { left_ms } else { request.budget_ms.min(left_ms) };
-    let (id, checkpoint) = (request.id, request.checkpoint);
-    let frame = frame::encode(&request.into()).map_err(|e| Failure::Final(ForwardError::Protocol(e.to_string())))?;
-
+) -> Result<Message, Failure> {
     let mut watch = Watch::new(connection);
     let outcome = tokio::select! {
         biased;
-        outcome = converse(connection, frame, &watch) => outcome,
+        outcome = converse(connection, frame, most, &watch) => outcome,
         () = watch.silent(silence) => {
             watch.condemn();
             Err(Failure::Final(ForwardError::Closed(format!("no sign of life for {silence:?}"))))
         }
     };
     watch.answered = true;
-    match outcome? {
-        Message::Response(response) if response.id == id && response.checkpoint == checkpoint => Ok(response),
-        // A refusal from before the request was read cannot name it.
-        Message::Refusal { id: named, refusal } if named == id || named == UNREAD => {
-            Err(Failure::Final(ForwardError::Refused(refusal)))
-        }
-        _ => Err(Failure::Final(ForwardError::Protocol("the answer belongs to another request".to_owned()))),
-    }
+    outcome
 }
 
 /// The id in a refusal of a request that was not read.
-pub(super) const UNREAD: RequestId = RequestId([0; 16]);
+pub(super) const UNREAD: RequestId = RequestId::UNREAD;
 
 /// Sends the frame on a new stream and reads the answer to its end.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future resets what is written and stops what is read of this stream; nothing is left on
 /// the connection.
-async fn converse(connection: &Connection, frame: frame::Encoded, watch: &Watch<'_>) -> Result<Message, Failure> {
+async fn converse(
+    connection: &Connection,
+    frame: frame::Encoded,
+    most: usize,
+    watch: &Watch<'_>,
+) -> Result<Message, Failure> {
     let (send, recv) = connection.open_bi().await.map_err(Failure::Lost)?;
     let mut sender = Sender::new(send, codes::CANCELLED);
     let mut receiver = Receiver { stream: recv, done: false };
@@ -144,6 +193,10 @@ async fn converse(connection: &Connection, frame: frame::Encoded, watch: &Watch<
     let answer = async {
         let prefix = wire::read_prefix(&mut receiver.stream).await?;
         let pending = wire::read_header(&mut receiver.stream, prefix).await?;
+        if pending.payload_len() > most {
+            let (got, max) = (pending.payload_len() as u64, most as u64);
+            return Err(WireError::from(DecodeError::TooLong { what: "answer", got, max }).into());
+        }
         let message = wire::read_payload(&mut receiver.stream, pending).await?;
         receiver.done = true;
         Ok(message)

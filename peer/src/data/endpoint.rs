@@ -6,14 +6,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use glia_protocol::{ForwardRequest, ForwardResponse, PeerId};
+use bytes::Bytes;
+use glia_protocol::{ContentHash, ForwardRequest, ForwardResponse, PeerId, SubnetName};
 use quinn::{Endpoint, TokioRuntime};
 
+use super::client::{self, Link};
+use super::fetch::{self, Wanted};
 use super::pool::Pool;
 use super::server::{ForwardHandler, Server};
-use super::{client, codes, tls};
+use super::{codes, tls};
 use crate::config::{Limits, Timing};
-use crate::errors::ForwardError;
+use crate::errors::{FetchError, ForwardError};
 use crate::identity::Identity;
 use crate::reputation::Reputation;
 use crate::shutdown::Shutdown;
@@ -48,9 +51,9 @@ impl DataPlane {
         let socket = UdpSocket::bind(listen)?;
         let endpoint = Endpoint::new(tls::endpoint(&identity), Some(server_config), socket, Arc::new(TokioRuntime))?;
         let local = endpoint.local_addr()?;
-        let pool = Pool::new(endpoint.clone(), identity, timing.dial, shutdown.clone());
+        let pool = Pool::new(endpoint.clone(), identity.clone(), timing.dial, shutdown.clone());
         let silence = timing.silence;
-        let server = Server::new(timing, limits, reputation, shutdown.clone());
+        let server = Server::new(identity, timing, limits, reputation, shutdown.clone());
         shutdown.spawn("tensor accept", server.clone().accept(endpoint.clone()));
         Ok(Self { endpoint, local, pool, server, silence })
     }
@@ -73,7 +76,24 @@ impl DataPlane {
         request: ForwardRequest,
         deadline: Duration,
     ) -> Result<ForwardResponse, ForwardError> {
-        client::call(&self.pool, peer, addresses, request, deadline, self.silence).await
+        client::call(self.link(peer, addresses), request, deadline).await
+    }
+
+    /// Fetches the file of a published checkpoint; see [`crate::Network::fetch_checkpoint`].
+    pub(crate) async fn fetch(
+        &self,
+        peer: PeerId,
+        addresses: &[SocketAddr],
+        subnet: &SubnetName,
+        checkpoint: ContentHash,
+        max_bytes: u64,
+        deadline: Duration,
+    ) -> Result<Bytes, FetchError> {
+        fetch::fetch(self.link(peer, addresses), Wanted { subnet, checkpoint, max_bytes }, deadline).await
+    }
+
+    fn link<'a>(&'a self, peer: PeerId, addresses: &'a [SocketAddr]) -> Link<'a> {
+        Link { pool: &self.pool, peer, addresses, silence: self.silence }
     }
 
     /// Refuses new requests and lets running ones finish until `deadline`.

@@ -6,31 +6,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use glia_protocol::forward::Message;
 use glia_protocol::frame::{self, FrameKind, Prefix};
-use glia_protocol::{ForwardRequest, ForwardResponse, PeerId, Refusal, RequestId};
+use glia_protocol::transfer::CheckpointRequest;
+use glia_protocol::{ContentHash, ForwardRequest, ForwardResponse, PeerId, Receipt, Refusal, RequestId, SubnetName};
 use quinn::{Connection, Endpoint, Incoming, RecvStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep_until, timeout};
 
 use super::client::UNREAD;
+use super::handout::Handout;
 use super::shares::{Share, Shares};
 use super::table::Table;
 use super::wire::{self, Sender, WireError};
 use super::{codes, tls};
 use crate::config::{Limits, Timing};
+use crate::identity::Identity;
+use crate::network::now_ms;
 use crate::reputation::{Misdeed, Reputation};
 use crate::shutdown::Shutdown;
 
 /// What an expert does with a request. The future is dropped when the caller cancels, its budget is spent or the
 /// peer stops, so it must hold what it took in guards.
 pub trait ForwardHandler: Send + Sync + 'static {
-    /// Answers one request of `caller`, whose identity the connection has proved.
+    /// Answers one request of `caller`, whose identity the connection has proved. The server signs a receipt for the
+    /// answer, whatever receipt is in it.
     fn forward(
         &self,
         caller: PeerId,
         request: ForwardRequest,
     ) -> Pin<Box<dyn Future<Output = Result<ForwardResponse, Refusal>> + Send>>;
+
+    /// The file of a checkpoint, if it is served in this subnet and handed out to `caller`; `None` keeps it closed.
+    /// Called for every piece of it, so it must not block: clone a [`Bytes`] that is kept. A handler that wraps another
+    /// one passes this on.
+    fn checkpoint(&self, caller: PeerId, subnet: &SubnetName, checkpoint: ContentHash) -> Option<Bytes> {
+        let _ = (caller, subnet, checkpoint);
+        None
+    }
 }
 
 /// Longest TLS handshake.
@@ -52,12 +66,14 @@ const RETRY_MS: u32 = 50;
 pub(super) struct Server {
     pub(super) handler: Mutex<Option<Arc<dyn ForwardHandler>>>,
     pub(super) draining: AtomicBool,
+    identity: Identity,
     timing: Timing,
     limits: Limits,
     reputation: Arc<Mutex<Reputation>>,
     requests: Semaphore,
     memory: Semaphore,
     shares: Shares,
+    handout: Handout,
     table: Table,
     handshakes: Arc<Semaphore>,
     shutdown: Shutdown,
@@ -65,6 +81,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(
+        identity: Identity,
         timing: Timing,
         limits: Limits,
         reputation: Arc<Mutex<Reputation>>,
@@ -76,8 +93,10 @@ impl Server {
             requests: Semaphore::new(limits.requests),
             memory: Semaphore::new(limits.payload_bytes / UNIT),
             shares: Shares::new(&limits),
+            handout: Handout::new(&limits),
             table: Table::new(&limits),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            identity,
             timing,
             limits,
             reputation,
@@ -85,7 +104,7 @@ impl Server {
         })
     }
 
-    /// Waits until no request is in work.
+    /// Waits until no request is in work; pieces of checkpoints do not count.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -181,6 +200,10 @@ impl Server {
         self.table.leave(&connection);
     }
 
+    fn handler(&self) -> Option<Arc<dyn ForwardHandler>> {
+        self.handler.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn is_banned(&self, peer: &PeerId) -> bool {
         self.reputation.lock().unwrap_or_else(PoisonError::into_inner).is_banned(peer, Instant::now())
     }
@@ -202,20 +225,27 @@ impl Server {
     /// Cancel safe: dropping the future drops the handler's work, gives back its room and resets the stream.
     async fn on_stream(&self, peer: PeerId, connection: &Connection, mut sender: Sender, mut recv: RecvStream) {
         let place = self.requests.try_acquire().ok().and_then(|place| Some((place, self.shares.enter(peer)?)));
-        let Some((_place, mut share)) = place else {
+        let Some((place, mut share)) = place else {
             return refuse(sender, recv, UNREAD, busy()).await;
         };
         let read = timeout(self.timing.request_read, self.read(&mut recv, &mut share)).await;
         let (request, _memory, arrival) = match read {
-            Ok(Ok(read)) => read,
+            Ok(Ok(Question::Forward(request, memory, arrival))) => (request, memory, arrival),
+            Ok(Ok(Question::Checkpoint(request))) => {
+                // Pieces have room of their own.
+                drop((place, share));
+                return self.handout.send(peer, self.handler(), request, sender).await;
+            }
             Ok(Err(Unread::Refused(id, refusal))) => return refuse(sender, recv, id, refusal).await,
             Ok(Err(Unread::Malformed(why))) => return self.on_malformed(peer, connection, sender, recv, &why),
             // The caller is gone, or far too slow: the stream is reset on drop.
             Ok(Err(Unread::Gone)) | Err(_) => return,
         };
         let id = request.id;
+        // Shares the tensors' bytes, which are in the budget until the answer is written.
+        let asked = request.clone();
         let message = match self.answer(peer, request, &sender, arrival).await {
-            Some(Ok(response)) => Message::Response(response),
+            Some(Ok(response)) => Message::Response(self.sign(&asked, response)),
             Some(Err(refusal)) => Message::Refusal { id, refusal },
             None => return sender.reset(codes::CANCELLED),
         };
@@ -230,19 +260,23 @@ impl Server {
         }
     }
 
-    /// Reads a request; memory for its payload is taken from the caller's share and from the common budget before a
+    /// The answer with its receipt. Only answers are hashed, never what is refused, and for the largest that takes a
+    /// few milliseconds: less than reading them took.
+    fn sign(&self, request: &ForwardRequest, mut response: ForwardResponse) -> ForwardResponse {
+        let sign = |message: &[u8]| self.identity.sign(message);
+        response.receipt = Some(Receipt::sign(self.identity.peer_id(), request, &response, now_ms(), sign));
+        response
+    }
+
+    /// Reads a question; memory for its payload is taken from the caller's share and from the common budget before a
     /// byte of it is read.
     ///
     /// # Cancel safety
     /// Not cancel safe: bytes read so far are lost; reset the stream then.
-    async fn read(
-        &self,
-        recv: &mut RecvStream,
-        share: &mut Share<'_>,
-    ) -> Result<(ForwardRequest, SemaphorePermit<'_>, tokio::time::Instant), Unread> {
+    async fn read(&self, recv: &mut RecvStream, share: &mut Share<'_>) -> Result<Question<'_>, Unread> {
         let prefix = wire::read_prefix(recv).await?;
         let arrival = tokio::time::Instant::now();
-        if prefix.kind != FrameKind::Request {
+        if !matches!(prefix.kind, FrameKind::Request | FrameKind::CheckpointRequest) {
             return Err(Unread::Malformed("not a request".to_owned()));
         }
         let pending = wire::read_header(recv, prefix).await?;
@@ -260,7 +294,8 @@ impl Server {
         }
         let memory = self.memory.try_acquire_many(units(prefix)).map_err(|_| Unread::Refused(id, busy()))?;
         match wire::read_payload(recv, pending).await? {
-            Message::Request(request) => Ok((request, memory, arrival)),
+            Message::Request(request) => Ok(Question::Forward(request, memory, arrival)),
+            Message::CheckpointRequest(request) => Ok(Question::Checkpoint(request)),
             _ => Err(Unread::Malformed("not a request".to_owned())),
         }
     }
@@ -277,8 +312,7 @@ impl Server {
         arrival: tokio::time::Instant,
     ) -> Option<Result<ForwardResponse, Refusal>> {
         let deadline = arrival + Duration::from_millis(request.budget_ms.into()).min(MAX_BUDGET);
-        let handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(handler) = handler else { return Some(Err(Refusal::UnknownExpert)) };
+        let Some(handler) = self.handler() else { return Some(Err(Refusal::UnknownExpert)) };
         tokio::select! {
             biased;
             () = sender.stopped() => None,
@@ -295,6 +329,14 @@ fn busy() -> Refusal {
 /// Units of the payload budget one request takes; at least one.
 fn units(prefix: Prefix) -> u32 {
     u32::try_from(prefix.payload_len.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1)
+}
+
+/// What a caller wants.
+enum Question<'a> {
+    /// A forward pass; its payload is in the budget. And when it arrived.
+    Forward(ForwardRequest, SemaphorePermit<'a>, tokio::time::Instant),
+    /// A piece of a checkpoint.
+    Checkpoint(CheckpointRequest),
 }
 
 /// Why a request was not read.

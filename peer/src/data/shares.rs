@@ -28,11 +28,12 @@ impl Shares {
     /// An eighth of the requests and of the payload bytes for each peer, and at least one request of the largest
     /// size.
     pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            requests: (limits.requests / PART).max(1),
-            bytes: (limits.payload_bytes / PART).max(limits.request_payload),
-            held: Mutex::default(),
-        }
+        Self { bytes: (limits.payload_bytes / PART).max(limits.request_payload), ..Self::of(limits.requests, 0) }
+    }
+
+    /// An eighth of `requests` and of `bytes` for each peer, and at least one request.
+    pub(super) fn of(requests: usize, bytes: usize) -> Self {
+        Self { requests: (requests / PART).max(1), bytes: bytes / PART, held: Mutex::default() }
     }
 
     /// Begins a request of `peer`; `None` when it has too many in work.

@@ -131,6 +131,12 @@ impl Sender {
         }
     }
 
+    /// Lets every other stream of the connection go first.
+    pub(super) fn give_way(&self) {
+        // An error says that the stream is closed already.
+        let _ = self.stream.set_priority(-1);
+    }
+
     pub(super) fn reset(mut self, code: VarInt) {
         self.on_drop = Some(code);
     }

@@ -166,6 +166,7 @@ pub(crate) fn descriptor(network: &NetworkId, seed: u8, signer: &HotkeySigner, n
         name: offer.name,
         schema: offer.schema,
         checkpoint: offer.checkpoint,
+        published: offer.published,
         feature_map: offer.feature_map,
         centroids: offer.centroids,
         examples: offer.examples,

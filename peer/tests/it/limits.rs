@@ -1,19 +1,18 @@
 //! What strangers cannot do: lie about lengths, hold memory, answer with nonsense. Here the other side is bare quinn.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
-use glia_peer::{ForwardError, Identity, Network};
+use futures::FutureExt as _;
+use glia_peer::{ForwardError, Identity};
 use glia_protocol::forward::Message;
-use glia_protocol::frame::{self, MAGIC, PREFIX_LEN};
+use glia_protocol::frame::{self, PREFIX_LEN};
 use glia_protocol::limits::MAX_FRAME_PAYLOAD;
-use glia_protocol::version::{DATA_ALPN, FRAME_VERSION};
-use glia_protocol::{ForwardRequest, PeerId, Refusal};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
+use glia_protocol::version::DATA_ALPN;
+use glia_protocol::{ForwardRequest, Refusal};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadExactError, VarInt};
 
+use crate::bare::{Held, answers, bare_server, bytes_of, connect, keypair, prefix};
 use crate::support::{PATIENCE, config, echo, reply, request, soon, start, until};
 
 const MALFORMED: VarInt = VarInt::from_u32(2);
@@ -23,30 +22,6 @@ const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const REFUSAL: u8 = 3;
 
-fn keypair() -> libp2p::identity::Keypair {
-    libp2p::identity::Keypair::generate_ed25519()
-}
-
-/// A connection to `network` from a peer that is not ours.
-async fn connect(network: &Network) -> (Endpoint, Connection) {
-    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut tls = libp2p_tls::make_client_config(&keypair(), None).unwrap();
-    tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let connection = endpoint.connect_with(config, network.data_addresses()[0], "anything").unwrap().await.unwrap();
-    (endpoint, connection)
-}
-
-fn prefix(kind: u8, header_len: u32, payload_len: u64) -> [u8; PREFIX_LEN] {
-    let mut bytes = [0; PREFIX_LEN];
-    bytes[..4].copy_from_slice(&MAGIC);
-    bytes[4] = FRAME_VERSION;
-    bytes[5] = kind;
-    bytes[8..12].copy_from_slice(&header_len.to_le_bytes());
-    bytes[12..].copy_from_slice(&payload_len.to_le_bytes());
-    bytes
-}
-
 /// What the network answers to `bytes` on a new stream that is then left open.
 async fn say(connection: &Connection, bytes: &[u8]) -> Result<[u8; PREFIX_LEN], ReadExactError> {
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
@@ -55,47 +30,6 @@ async fn say(connection: &Connection, bytes: &[u8]) -> Result<[u8; PREFIX_LEN], 
     let read = soon("an answer", recv.read_exact(&mut answer)).await;
     drop(send);
     read.map(|()| answer)
-}
-
-/// Streams on which `bytes` were said and nothing more, as long as the other side listens.
-struct Held<'a> {
-    connection: &'a Connection,
-    bytes: &'a [u8],
-    streams: Vec<(SendStream, RecvStream)>,
-}
-
-impl<'a> Held<'a> {
-    async fn new(connection: &'a Connection, bytes: &'a [u8], count: usize) -> Self {
-        let mut held = Self { connection, bytes, streams: Vec::new() };
-        for _ in 0..count {
-            held.streams.push(held.begin().await);
-        }
-        held
-    }
-
-    async fn begin(&self) -> (SendStream, RecvStream) {
-        let (mut send, recv) = self.connection.open_bi().await.unwrap();
-        send.write_all(self.bytes).await.unwrap();
-        (send, recv)
-    }
-
-    /// Begins anew where the other side has answered: a request of somebody else was faster and took the room.
-    async fn renew(&mut self) {
-        for n in 0..self.streams.len() {
-            if self.streams[n].1.read(&mut [0]).now_or_never().is_some() {
-                self.streams[n] = self.begin().await;
-            }
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        for (send, _) in &mut self.streams {
-            let _ = send.reset(VarInt::from_u32(3));
-        }
-    }
 }
 
 fn is_malformed(answer: &Result<[u8; PREFIX_LEN], ReadExactError>) -> bool {
@@ -217,23 +151,6 @@ async fn requests_over_the_total_limit_are_refused_at_once() {
     for network in [&router, &network] {
         network.stop().await;
     }
-}
-
-/// The kinds of the first `count` answers on `held` streams.
-async fn answers(held: &mut Held<'_>, count: usize) -> Vec<u8> {
-    let mut waiting: FuturesUnordered<_> = held
-        .streams
-        .iter_mut()
-        .map(|(_, recv)| async move {
-            let mut answer = [0; PREFIX_LEN];
-            recv.read_exact(&mut answer).await.map(|()| answer[5])
-        })
-        .collect();
-    let mut kinds = Vec::new();
-    while kinds.len() < count {
-        kinds.push(soon("an answer", waiting.next()).await.unwrap().unwrap());
-    }
-    kinds
 }
 
 #[tokio::test]
@@ -376,44 +293,16 @@ async fn a_caller_without_our_protocol_is_not_connected() {
     network.stop().await;
 }
 
-/// A bare server that answers every request with `answer`; dropping the endpoint ends it.
-fn bare_server(answer: impl Fn(ForwardRequest) -> Vec<u8> + Send + 'static) -> (PeerId, SocketAddr, Endpoint) {
-    let key = keypair();
-    let peer = PeerId::from_multihash(&key.public().to_peer_id().to_bytes()).unwrap();
-    let mut tls = libp2p_tls::make_server_config(&key).unwrap();
-    tls.alpn_protocols = vec![DATA_ALPN.to_vec()];
-    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-    let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = endpoint.local_addr().unwrap();
-    let accepting = endpoint.clone();
-    tokio::spawn(async move {
-        while let Some(incoming) = accepting.accept().await {
-            let Ok(connection) = incoming.await else { continue };
-            while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-                let Ok(bytes) = recv.read_to_end(usize::MAX).await else { continue };
-                let parsed = frame::Prefix::parse(bytes[..PREFIX_LEN].try_into().unwrap()).unwrap();
-                let (header, payload) = bytes[PREFIX_LEN..].split_at(parsed.header_len);
-                let message = frame::decode(parsed, header, payload.to_vec().into()).unwrap();
-                let Message::Request(request) = message else { panic!("not a request") };
-                let _ = send.write_all(&answer(request)).await;
-                let _ = send.finish();
-            }
-        }
-    });
-    (peer, address, endpoint)
-}
-
 async fn answered_with(answer: impl Fn(ForwardRequest) -> Vec<u8> + Send + 'static) -> ForwardError {
-    let (peer, address, endpoint) = bare_server(answer);
+    let (peer, address, endpoint, _) = bare_server(move |message| {
+        let Message::Request(request) = message else { panic!("not a request") };
+        Some(answer(request))
+    });
     let router = start(config()).await;
     let error = soon("an answer", router.forward(peer, &[address], request(1, 10), PATIENCE)).await.unwrap_err();
     router.stop().await;
     endpoint.close(VarInt::from_u32(0), b"");
     error
-}
-
-fn bytes_of(message: Message) -> Vec<u8> {
-    frame::encode(&message).unwrap().into_chunks().concat()
 }
 
 #[tokio::test]

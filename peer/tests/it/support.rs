@@ -71,6 +71,7 @@ pub(crate) fn offer(name: &str, regions: &[u8]) -> ExpertOffer {
         name: name.to_owned(),
         schema: schema(),
         checkpoint: ContentHash::of(name.as_bytes()),
+        published: None,
         feature_map: ContentHash::of(b"phi"),
         centroids: vec![Centroid { mean: vec![0.0, 1.0], weight: 1.0, radius: 0.5 }],
         regions: regions.to_vec(),
@@ -163,5 +164,6 @@ pub(crate) fn reply(request: ForwardRequest) -> ForwardResponse {
         compute_us: 2,
         batch: 1,
         tensors: request.tensors,
+        receipt: None,
     }
 }

@@ -7,8 +7,8 @@ use glia_protocol::feature_map::FeatureMap;
 use glia_protocol::frame::{FrameKind, MAGIC, PREFIX_LEN, Pending, Prefix};
 use glia_protocol::gossip::Heartbeat;
 use glia_protocol::limits::{
-    MAX_CONTROL_MESSAGE, MAX_CONTROL_REQUEST, MAX_DESCRIPTOR, MAX_DESCRIPTORS, MAX_FRAME_HEADER, MAX_FRAME_PAYLOAD,
-    MAX_TENSORS,
+    MAX_CHECKPOINT, MAX_CHUNK, MAX_CONTROL_MESSAGE, MAX_CONTROL_REQUEST, MAX_DESCRIPTOR, MAX_DESCRIPTORS,
+    MAX_FRAME_HEADER, MAX_FRAME_PAYLOAD, MAX_TENSORS,
 };
 use glia_protocol::schema::Task;
 
@@ -81,7 +81,7 @@ fn prefix_lengths_have_limits() {
 fn prefix_of_another_protocol_is_refused() {
     let good = prefix(1, 10, 10);
     assert!(Prefix::parse(&good).is_ok());
-    for (offset, value) in [(0, b'X'), (3, b'a'), (4, 0), (4, 2), (5, 0), (5, 4), (5, 255), (6, 1), (7, 0x80)] {
+    for (offset, value) in [(0, b'X'), (3, b'a'), (4, 0), (4, 2), (5, 0), (5, 6), (5, 255), (6, 1), (7, 0x80)] {
         let mut bad = good;
         bad[offset] = value;
         refused("prefix byte", || Prefix::parse(&bad));
@@ -161,6 +161,66 @@ fn refusal_carries_no_payload_and_a_short_reason() {
 }
 
 #[test]
+fn receipt_cannot_lie() {
+    let start = [vec![1; 16], vec![2; 32], vec![0, 0, 1, 0]].concat();
+    let parse = |tail: Vec<u8>| {
+        let header = [start.clone(), tail].concat();
+        Pending::parse(Prefix { kind: FrameKind::Response, header_len: header.len(), payload_len: 0 }, &header)
+    };
+    let with = |subnet: Vec<u8>, tail: Vec<u8>| [vec![1], vec![3; 48], subnet, tail].concat();
+    let rest = || [vec![4; 96], varint(1), vec![5; 64]].concat();
+    assert!(parse(vec![0]).is_ok());
+    assert!(parse(with(text("vision"), rest())).is_ok());
+    refused("neither with nor without", || parse([vec![2], vec![3; 48], text("vision"), rest()].concat()));
+    refused("no subnet", || parse(with(text(""), rest())));
+    refused("subnet of another alphabet", || parse(with(text("Vision"), rest())));
+    refused("cut receipt", || parse(with(text("vision"), vec![4; 96])));
+    refused("time written too long", || {
+        parse(with(text("vision"), [vec![4; 96], vec![253, 1, 0, 0, 0, 0, 0, 0, 0], vec![5; 64]].concat()))
+    });
+    for len in HUGE {
+        refused("subnet length", || parse(with(varint(len), rest())));
+    }
+}
+
+#[test]
+fn checkpoint_request_cannot_lie() {
+    let parse = |offset: u64, length: u64, payload_len| {
+        let header = [vec![1; 16], text("vision"), vec![2; 32], varint(offset), varint(length)].concat();
+        Pending::parse(Prefix { kind: FrameKind::CheckpointRequest, header_len: header.len(), payload_len }, &header)
+    };
+    assert!(parse(MAX_CHECKPOINT as u64 - 1, MAX_CHUNK as u64, 0).is_ok());
+    refused("payload of a question", || parse(0, 1, 1));
+    refused("nothing wanted", || parse(0, 0, 0));
+    refused("offset no file has", || parse(MAX_CHECKPOINT as u64, 1, 0));
+    for n in [MAX_CHUNK as u64 + 1, u64::from(u32::MAX), u64::MAX] {
+        refused("length", || parse(0, n, 0));
+        refused("offset", || parse(n.max(MAX_CHECKPOINT as u64), 1, 0));
+    }
+}
+
+#[test]
+fn chunk_cannot_lie() {
+    let parse = |total: u64, offset: u64, payload_len| {
+        let header = [vec![1; 16], vec![2; 32], varint(total), varint(offset)].concat();
+        Pending::parse(Prefix { kind: FrameKind::CheckpointChunk, header_len: header.len(), payload_len }, &header)
+    };
+    let most = MAX_CHECKPOINT as u64;
+    assert_eq!(parse(most, most - MAX_CHUNK as u64, MAX_CHUNK).unwrap().payload_len(), MAX_CHUNK);
+    assert!(parse(1, 0, 1).is_ok());
+    refused("no bytes", || parse(10, 3, 0));
+    refused("a chunk over the limit", || parse(most, 0, MAX_CHUNK + 1));
+    refused("a chunk as long as a frame", || parse(most, 0, MAX_FRAME_PAYLOAD));
+    refused("no file", || parse(0, 0, 1));
+    refused("a chunk over the end", || parse(10, 3, 8));
+    refused("an offset at the end", || parse(10, 10, 1));
+    refused("an offset that overflows", || parse(10, u64::MAX, 1));
+    for total in [most + 1, 1 << 32, u64::MAX] {
+        refused("total", || parse(total, 0, 1));
+    }
+}
+
+#[test]
 fn control_messages_cannot_lie() {
     let hello = |tail: Vec<u8>| [vec![0], text("local"), tail].concat();
     assert!(ControlRequest::from_bytes(&hello([varint(1), varint(1), text("glia")].concat())).is_ok());
@@ -223,11 +283,12 @@ fn descriptor_cannot_lie() {
     let to_name = codec::encode("part", &names, MAX_DESCRIPTOR).unwrap();
     let to_schema = [to_name.clone(), text(&d.name)].concat();
     let to_centroids = {
-        let part = (&names, &d.name, &d.schema, d.checkpoint, d.feature_map);
+        let part = (&names, &d.name, &d.schema, d.checkpoint, d.published, d.feature_map);
         codec::encode("part", &part, MAX_DESCRIPTOR).unwrap()
     };
     let to_addresses = {
-        let part = (&names, &d.name, &d.schema, d.checkpoint, d.feature_map, &d.centroids, d.examples, &d.backend);
+        let hashes = (d.checkpoint, d.published, d.feature_map);
+        let part = (&names, &d.name, &d.schema, hashes, &d.centroids, d.examples, &d.backend);
         [codec::encode("part", &part, MAX_DESCRIPTOR).unwrap(), varint(64), varint(256)].concat()
     };
     let body = codec::encode("part", &d, MAX_DESCRIPTOR).unwrap();
@@ -279,7 +340,7 @@ fn reader(name: &str) -> Option<Read> {
 fn readable() -> Vec<(String, Vec<u8>, Read)> {
     let list: Vec<_> =
         samples::all().into_iter().filter_map(|(name, bytes)| reader(&name).map(|read| (name, bytes, read))).collect();
-    assert_eq!(list.len(), 20, "a wire message has no reader here");
+    assert_eq!(list.len(), 23, "a wire message has no reader here");
     list
 }
 

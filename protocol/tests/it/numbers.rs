@@ -62,5 +62,7 @@ fn variants_keep_their_numbers() {
     assert_eq!(all().len(), 6);
     assert_eq!(DType::ALL.map(|dtype| dtype as u8), [0, 1, 2, 3, 4]);
     assert_eq!(DType::ALL.map(DType::size), [4, 2, 2, 8, 1]);
+    assert_eq!(FrameKind::ALL.map(|kind| kind as u8), [1, 2, 3, 4, 5]);
     assert_eq!([FrameKind::Request as u8, FrameKind::Response as u8, FrameKind::Refusal as u8], [1, 2, 3]);
+    assert_eq!([FrameKind::CheckpointRequest as u8, FrameKind::CheckpointChunk as u8], [4, 5]);
 }

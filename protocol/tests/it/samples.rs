@@ -10,9 +10,11 @@ use glia_protocol::forward::{ForwardRequest, ForwardResponse, Message, Refusal};
 use glia_protocol::frame;
 use glia_protocol::gossip::{Heartbeat, Load, Presence};
 use glia_protocol::limits::{MAX_CONTROL_MESSAGE, MAX_DESCRIPTOR};
+use glia_protocol::receipt::Receipt;
 use glia_protocol::signature::{Binding, Signature, verify_hotkey};
 use glia_protocol::tensor::{DType, Tensor, TensorHeader};
 use glia_protocol::testing::{self, HotKey, PeerKey};
+use glia_protocol::transfer::{CheckpointChunk, CheckpointRequest};
 use glia_protocol::version::CONTROL_VERSION;
 use glia_protocol::{ContentHash, NetworkId, RequestId};
 
@@ -104,7 +106,15 @@ pub(crate) fn request() -> ForwardRequest {
     }
 }
 
+/// The answer to [`request`], with its receipt.
 pub(crate) fn response() -> ForwardResponse {
+    let mut response = unsigned_response();
+    let receipt = Receipt::sign(peer().id(), &request(), &response, NOW_MS, |message| peer().sign(message));
+    response.receipt = Some(receipt);
+    response
+}
+
+pub(crate) fn unsigned_response() -> ForwardResponse {
     ForwardResponse {
         id: RequestId([0x11; 16]),
         checkpoint: ContentHash([0x22; 32]),
@@ -112,7 +122,23 @@ pub(crate) fn response() -> ForwardResponse {
         compute_us: 70_000,
         batch: 2,
         tensors: vec![Tensor::from_f32("probabilities", &[2, 2], &[0.25, 0.75, 1.0, 0.0]).unwrap()],
+        receipt: None,
     }
+}
+
+pub(crate) fn checkpoint_request() -> CheckpointRequest {
+    CheckpointRequest {
+        id: RequestId([0x11; 16]),
+        subnet: testing::subnet("vision"),
+        checkpoint: ContentHash([0x22; 32]),
+        offset: 1024 * 1024,
+        length: 70_000,
+    }
+}
+
+pub(crate) fn checkpoint_chunk() -> CheckpointChunk {
+    let file: Vec<u8> = (0..1024 * 1024 + 300).map(|i| i as u8).collect();
+    checkpoint_request().answer(&file.into()).unwrap()
 }
 
 pub(crate) fn refusals() -> Vec<Refusal> {
@@ -153,6 +179,9 @@ fn make_all() -> Vec<(String, Vec<u8>)> {
         ("hotkey_signatures".to_owned(), [by_hotkey.0, possession.0].concat()),
         ("frame_request".to_owned(), frame_bytes(&request().into())),
         ("frame_response".to_owned(), frame_bytes(&response().into())),
+        ("frame_response_unsigned".to_owned(), frame_bytes(&unsigned_response().into())),
+        ("frame_checkpoint_request".to_owned(), frame_bytes(&checkpoint_request().into())),
+        ("frame_checkpoint_chunk".to_owned(), frame_bytes(&checkpoint_chunk().into())),
     ];
     for refusal in refusals() {
         let name = format!("{refusal:?}").split(['(', ' ']).next().unwrap().to_lowercase();
@@ -192,6 +221,8 @@ fn make_all() -> Vec<(String, Vec<u8>)> {
     let (peer, hotkey) = (peer().id(), hotkey().id());
     files.push(("message_binding_peer".to_owned(), Binding::message_for_peer(&network(), &peer, &hotkey)));
     files.push(("message_binding_hotkey".to_owned(), Binding::message_for_hotkey(&network(), &peer, &hotkey)));
+    let receipt = response().receipt.unwrap();
+    files.push(("message_receipt".to_owned(), receipt.message()));
     files.push(("message_possession".to_owned(), possession_message(&network(), &peer, &NONCE)));
     files
 }

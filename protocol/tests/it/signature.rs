@@ -5,7 +5,7 @@ use glia_protocol::exchange::possession_message;
 use glia_protocol::signature::{Binding, Signature, verify_hotkey, verify_peer};
 use glia_protocol::testing::{self, HotKey, PeerKey};
 
-use crate::samples::{NONCE, hotkey, network, peer};
+use crate::samples::{NONCE, hotkey, network, peer, response};
 
 #[test]
 fn binding_holds_for_its_peer_hotkey_and_network_only() {
@@ -35,6 +35,7 @@ fn a_signature_for_one_purpose_serves_no_other() {
         Binding::message_for_hotkey(&network(), &peer_id, &hotkey_id),
         possession_message(&network(), &peer_id, &NONCE),
         [&b"glia-descriptor-v1"[..], &[6], b"golden"].concat(),
+        response().receipt.unwrap().message(),
     ];
     for (i, a) in messages.iter().enumerate() {
         let (by_peer, by_hotkey) = (peer().sign(a), hotkey().sign(a));

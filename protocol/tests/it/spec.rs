@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use glia_protocol::descriptor::SHARDS;
+use glia_protocol::frame::FrameKind;
+use glia_protocol::receipt::tensors_hash;
 use glia_protocol::tensor::DType;
 use glia_protocol::version::{CONTROL_PROTOCOL, CONTROL_VERSION, DATA_ALPN, FRAME_VERSION, IDENTIFY_PROTOCOL};
-use glia_protocol::{codes, limits};
+use glia_protocol::{ContentHash, codes, limits};
 
 use crate::{numbers, samples};
 
@@ -41,7 +43,7 @@ fn limits_are_the_constants() {
     let values = values!(limits:
         MAX_FRAME_HEADER MAX_FRAME_PAYLOAD MAX_TENSORS MAX_RANK MAX_CONTROL_REQUEST MAX_CONTROL_MESSAGE MAX_DESCRIPTOR MAX_DESCRIPTORS
         MAX_CENTROIDS MAX_FEATURES MAX_CLASSES MAX_ADDRESSES MAX_NAME MAX_TEXT MAX_GOSSIP MAX_DESCRIPTOR_LIFE_MS
-        MAX_CLOCK_SKEW_MS MAX_FEATURE_MAP MAX_VERSIONS MAX_SUBNETS MAX_REGIONS MAX_SIDE
+        MAX_CLOCK_SKEW_MS MAX_FEATURE_MAP MAX_CHECKPOINT MAX_CHUNK MAX_VERSIONS MAX_SUBNETS MAX_REGIONS MAX_SIDE
     );
     let rows = rows("## 4. Limits");
     let said: Vec<(&str, &str)> = rows.iter().map(|row| (unquoted(row[0]), row[1])).collect();
@@ -72,7 +74,10 @@ fn variant_numbers_are_those_of_the_wire() {
         assert_eq!(said, variants, "{name}");
     }
     let kinds: Vec<_> = rows("#### FrameKind").iter().map(|row| [row[0], unquoted(row[1])]).collect();
-    assert_eq!(kinds, [["1", "Request"], ["2", "Response"], ["3", "Refusal"]]);
+    let numbers = ["1", "2", "3", "4", "5"];
+    let names = FrameKind::ALL.map(|kind| format!("{kind:?}"));
+    let expected: Vec<_> = numbers.into_iter().zip(names.iter().map(String::as_str)).map(|(n, k)| [n, k]).collect();
+    assert_eq!(kinds, expected);
     for (row, dtype) in rows("#### DType").iter().zip(DType::ALL) {
         assert_eq!(row[2].parse(), Ok(dtype.size()), "{dtype:?}");
     }
@@ -137,4 +142,20 @@ fn signed_messages_are_written_as_the_table_says() {
         assert!(SPEC.contains(&format!("`{domain}` \\|")), "{domain} is not in the table");
         assert_eq!(read(file), [domain.as_bytes(), &[6], b"golden", &a, &b].concat(), "{domain}");
     }
+    // By hand from section 5.4, with no help of the code but blake3.
+    let domain = b"glia-receipt-v1";
+    let values: Vec<u8> = [0.25f32, 0.75, 1.0, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let output = [
+        &b"glia-tensors-v1"[..],
+        &[1, 0, 0, 0, 13, 0, 0, 0],
+        b"probabilities",
+        &[0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0],
+        &values,
+    ];
+    let output = ContentHash::of(&output.concat()).0;
+    let input = tensors_hash(&samples::request().tensors).0;
+    let time = samples::NOW_MS.to_le_bytes();
+    let expected = [&domain[..], &[6], b"vision", &peer, &[0x11; 16], &[0x22; 32], &input, &output, &time].concat();
+    assert_eq!(read("receipt"), expected);
+    assert!(SPEC.contains("`glia-receipt-v1` \\|") && SPEC.contains("`glia-tensors-v1`"));
 }

@@ -158,6 +158,7 @@ pub(crate) fn descriptor(n: u8, regions: &[usize]) -> ExpertDescriptor {
         name: format!("expert-{n}"),
         schema: schema(),
         checkpoint: ContentHash([n; 32]),
+        published: None,
         feature_map: feature_map().hash().unwrap(),
         centroids: regions.iter().map(|&r| centroid(r)).collect(),
         examples: 100,
@@ -284,6 +285,7 @@ impl Transport for Mesh {
                 compute_us: 20,
                 batch: input.batch(),
                 tensors: vec![Tensor::from_f32("probabilities", &shape, &rows).unwrap()],
+                receipt: None,
             })
         })
     }

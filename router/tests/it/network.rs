@@ -28,7 +28,8 @@ impl ForwardHandler for Expert {
         let rows: Vec<f32> = input.data().chunks_exact(16).flat_map(|item| answer(&self.0, item)).collect();
         let output = Tensor::from_f32("probabilities", &[input.batch(), CLASSES as u32], &rows).unwrap();
         let (id, checkpoint, batch) = (request.id, request.checkpoint, input.batch());
-        let response = ForwardResponse { id, checkpoint, queue_us: 1, compute_us: 2, batch, tensors: vec![output] };
+        let tensors = vec![output];
+        let response = ForwardResponse { id, checkpoint, queue_us: 1, compute_us: 2, batch, tensors, receipt: None };
         Box::pin(async move { Ok(response) })
     }
 }
@@ -52,6 +53,7 @@ async fn expert(region: usize, bootstrap: &[String]) -> Network {
         name: format!("expert-{region}"),
         schema: schema(),
         checkpoint: ContentHash([seed; 32]),
+        published: None,
         feature_map: feature_map().hash().unwrap(),
         centroids: vec![centroid(region)],
         regions: vec![region as u8],

@@ -48,6 +48,7 @@ proptest! {
             compute_us: 0,
             batch: 2,
             tensors: vec![Tensor::from_f32("probabilities", &shape, &values).unwrap()],
+            receipt: None,
         };
         if let Ok(rows) = read_rows(&schema(), ContentHash([0; 32]), 2, &response) {
             prop_assert!(rows.iter().all(|row| sums_to_one(row)));
