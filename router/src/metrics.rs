@@ -104,7 +104,11 @@ impl Default for Metrics {
         registry.register("gate_log_loss", "Cross-validated log-loss of the pool on probes", metrics.fit_loss.clone());
         registry.register("audits", "Answers audited by result", metrics.audits.clone());
         registry.register("audit_condemned", "Hotkeys shut out by audits", metrics.condemned.clone());
-        registry.register("audits_dropped", "Answers not audited for lack of room since the start", metrics.dropped.clone());
+        registry.register(
+            "audits_dropped",
+            "Answers not audited for lack of room since the start",
+            metrics.dropped.clone(),
+        );
         registry.register("feedback", "Labels from applications by result", metrics.feedback.clone());
         registry.register("label_source", "1 for where labels come from now", metrics.labels.clone());
         metrics.registry = registry;

@@ -122,9 +122,7 @@ impl Subnet {
     pub fn callable(&self, now: Instant) -> Vec<Arc<Listed>> {
         let snapshot = self.snapshot();
         let free = |listed: &&Arc<Listed>| {
-            listed.candidate
-                && !self.book.is_banned(&listed.key, now)
-                && !self.audits.condemns(&listed.hotkey())
+            listed.candidate && !self.book.is_banned(&listed.key, now) && !self.audits.condemns(&listed.hotkey())
         };
         snapshot.experts.iter().filter(free).cloned().collect()
     }

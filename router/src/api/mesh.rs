@@ -45,8 +45,7 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         let ledger = subnet.ledger();
         (ledger.standing(&listed.hotkey()).cloned(), ledger.last_weight(&listed.hotkey()))
     };
-    let (proven, condemned) =
-        (known.is_some_and(|known| known.proven), subnet.audits.condemns(&listed.hotkey()));
+    let (proven, condemned) = (known.is_some_and(|known| known.proven), subnet.audits.condemns(&listed.hotkey()));
     let state = match listed.presence {
         Presence::Leaving => "leaving",
         _ if figures.banned => "banned",

@@ -229,7 +229,11 @@ impl AuditBook {
         let condemned = account.take(verdict, now_ms, self.penalty);
         if condemned {
             // All its experts begin anew.
-            state.experts.values_mut().filter(|(of, _)| *of == subject.hotkey).for_each(|(_, record)| record.streak = 0);
+            state
+                .experts
+                .values_mut()
+                .filter(|(of, _)| *of == subject.hotkey)
+                .for_each(|(_, record)| record.streak = 0);
             self.condemned.store(state.condemned(), Ordering::Release);
         }
         drop(state);
@@ -475,7 +479,14 @@ mod tests {
     fn broken_books_are_named_and_those_of_other_chains_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audits-1.json");
-        for text in ["{", "{}", &format!("{{\"format\":1,\"chain\":\"00\",\"netuid\":1,\"experts\":[],\"accounts\":{{\"{}\":{{\"credibility\":7.0,\"audits\":0,\"failures\":0,\"strikes\":0,\"clean\":0,\"condemned_until_ms\":null,\"last_ms\":0,\"evidence\":[]}}}}}}", Hotkey([1; 32]))] {
+        for text in [
+            "{",
+            "{}",
+            &format!(
+                "{{\"format\":1,\"chain\":\"00\",\"netuid\":1,\"experts\":[],\"accounts\":{{\"{}\":{{\"credibility\":7.0,\"audits\":0,\"failures\":0,\"strikes\":0,\"clean\":0,\"condemned_until_ms\":null,\"last_ms\":0,\"evidence\":[]}}}}}}",
+                Hotkey([1; 32])
+            ),
+        ] {
             std::fs::write(&path, text).unwrap();
             let error = AuditBook::open(folder.path(), 1, "00", HOUR).unwrap_err().to_string();
             assert!(error.contains("audits-1.json") && error.contains("move it away"), "{error}");

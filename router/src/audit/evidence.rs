@@ -147,7 +147,9 @@ pub enum NoProof {
     #[error("the receipt does not hold: {0}")]
     Receipt(String),
     /// Peer and hotkey do not vouch for each other.
-    #[error("peer {peer} and hotkey {hotkey} do not vouch for each other, so nobody is shown to stand behind the receipt")]
+    #[error(
+        "peer {peer} and hotkey {hotkey} do not vouch for each other, so nobody is shown to stand behind the receipt"
+    )]
     Binding {
         /// The peer.
         peer: PeerId,

@@ -89,7 +89,9 @@ pub fn judge(
         Checkpoint::Missing(why) => return Judged::of(Verdict::Unchecked(why.clone())),
     };
     let ([input], [answered]) = (request.tensors.as_slice(), response.tensors.as_slice()) else {
-        return Judged::of(Verdict::Unchecked("only answers of one tensor to one tensor are computed again".to_owned()));
+        return Judged::of(Verdict::Unchecked(
+            "only answers of one tensor to one tensor are computed again".to_owned(),
+        ));
     };
     match recompute.recompute(&request.subnet, bytes, request.checkpoint, input) {
         Err(why) => Judged::of(Verdict::Unchecked(format!("its checkpoint could not be computed: {why}"))),

@@ -152,7 +152,8 @@ impl Record {
     /// Moves on by one verdict.
     pub fn take(&mut self, verdict: &Verdict, now_ms: u64) {
         self.audits = self.audits.saturating_add(1);
-        self.last = Some(Last { at_ms: now_ms, result: verdict.word().to_owned(), reason: verdict.reason().to_owned() });
+        self.last =
+            Some(Last { at_ms: now_ms, result: verdict.word().to_owned(), reason: verdict.reason().to_owned() });
         match verdict {
             Verdict::Verified => (self.streak, self.tier) = (self.streak.saturating_add(1), Tier::Open),
             Verdict::Signed => (self.streak, self.tier) = (self.streak.saturating_add(1), Tier::Closed),

@@ -8,9 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use glia_protocol::gossip::Heartbeat;
-use glia_protocol::{
-    ContentHash, ExpertDescriptor, ForwardRequest, ForwardResponse, PeerId, SubnetName, Tensor,
-};
+use glia_protocol::{ContentHash, ExpertDescriptor, ForwardRequest, ForwardResponse, PeerId, SubnetName, Tensor};
 use tokio::sync::{broadcast, mpsc};
 
 use super::book::AuditBook;
@@ -73,9 +71,8 @@ impl Tap {
         let size = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.data().len()).sum::<usize>();
         let bytes = size(&request.tensors) + size(&response.tensors);
         let reserve = |held: usize| held.checked_add(bytes).filter(|&held| held <= MAX_HELD);
-        let offered = bytes <= MAX_BYTES
-            && self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).is_ok()
-            && {
+        let offered =
+            bytes <= MAX_BYTES && self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).is_ok() && {
                 let held = Held { room: Arc::clone(&self.held), bytes };
                 self.queue.try_send(Job { key, request, response: response.clone(), _held: held }).is_ok()
             };

@@ -60,8 +60,7 @@ pub(crate) mod signature {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Signature, D::Error> {
         let bytes = super::base64::deserialize(deserializer)?;
-        let bytes: [u8; 64] =
-            bytes.as_ref().try_into().map_err(|_| D::Error::custom("a signature has 64 bytes"))?;
+        let bytes: [u8; 64] = bytes.as_ref().try_into().map_err(|_| D::Error::custom("a signature has 64 bytes"))?;
         Ok(Signature(bytes))
     }
 }

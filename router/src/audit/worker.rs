@@ -185,8 +185,7 @@ impl Worker {
     async fn close(&mut self, closed: Closed) {
         let Closed { case, checkpoint, judged } = closed;
         let (book, descriptor) = (&self.subnet.audits, &case.listed.descriptor);
-        let subject =
-            Subject { key: case.listed.key, hotkey: descriptor.hotkey, name: descriptor.name.clone() };
+        let subject = Subject { key: case.listed.key, hotkey: descriptor.hotkey, name: descriptor.name.clone() };
         let now_ms = now_ms();
         let condemned = book.record(&subject, &judged.verdict, now_ms);
         self.subnet.metrics.audited(&self.subnet.view.name, judged.verdict.word());

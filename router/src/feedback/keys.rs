@@ -62,7 +62,10 @@ impl FeedbackKeys {
     pub fn find(&self, key: &[u8]) -> Option<usize> {
         let hash = blake3::hash(key);
         // Equality of blake3 hashes is constant-time; the last match wins so that no comparison is left out.
-        self.hashes.iter().enumerate().fold(None, |found, (index, known)| if *known == hash { Some(index) } else { found })
+        self.hashes
+            .iter()
+            .enumerate()
+            .fold(None, |found, (index, known)| if *known == hash { Some(index) } else { found })
     }
 }
 
@@ -142,7 +145,10 @@ mod tests {
         let (keys, now) = (FeedbackKeys::parse(&format!("{A}\n{B}")).unwrap(), Instant::now());
         let door = Door::new(keys, 0.2, now);
         assert_eq!(door.enter(b"who?", now), Err(Barred::Unknown));
-        assert_eq!((0..3).map(|_| door.enter(A.as_bytes(), now)).collect::<Vec<_>>(), [Ok(()), Ok(()), Err(Barred::TooFast)]);
+        assert_eq!(
+            (0..3).map(|_| door.enter(A.as_bytes(), now)).collect::<Vec<_>>(),
+            [Ok(()), Ok(()), Err(Barred::TooFast)]
+        );
         assert_eq!(door.enter(B.as_bytes(), now), Ok(()));
         assert_eq!(door.enter(A.as_bytes(), now + Duration::from_secs(5)), Ok(()));
         assert_eq!(door.enter(A.as_bytes(), now + Duration::from_secs(5)), Err(Barred::TooFast));

@@ -128,7 +128,8 @@ impl Ring {
 /// Numbers in an answer, about; everything else is counted as a few of them.
 fn size(routed: &Routed) -> usize {
     let member = |member: &Member| member.row.len() + 16;
-    let items = routed.items.iter().map(|item| 32 + item.probabilities.len() + item.members.iter().map(member).sum::<usize>());
+    let items =
+        routed.items.iter().map(|item| 32 + item.probabilities.len() + item.members.iter().map(member).sum::<usize>());
     let calls = routed.calls.iter().map(|call| 64 + 2 * call.items.len());
     64 + items.sum::<usize>() + calls.sum::<usize>() + 2 * routed.experts.len()
 }

@@ -75,7 +75,7 @@ pub async fn score(subnet: &Subnet, batch: &[usize], explore: u64, id: RequestId
 }
 
 /// Shapley values of all members of all items into the tally.
-fn count(subnet: &Subnet, routed: &Routed, labels: &[usize]) {
+pub(crate) fn count(subnet: &Subnet, routed: &Routed, labels: &[usize]) {
     let classes = subnet.view.schema.classes().len();
     subnet.tally.with(|tally| {
         tally.items += labels.len() as u64;

@@ -268,7 +268,8 @@ async fn honest_experts_earn_credibility_in_ten_audits_and_keep_it_over_a_restar
     let folder = tempfile::tempdir().unwrap();
     let (signers, files) = (Signers::with(0), Arc::new(Files::default()));
     let (router, subnet) = start(&signers, &files, folder.path()).await;
-    until("everybody had ten audits", || (1..=4).all(|n| line(&subnet, n).is_some_and(|l| l.record.audits >= 10))).await;
+    until("everybody had ten audits", || (1..=4).all(|n| line(&subnet, n).is_some_and(|l| l.record.audits >= 10)))
+        .await;
     for n in 1..=4 {
         let line = line(&subnet, n).unwrap();
         assert!(subnet.audits.credibility(&hotkey(n)) >= 0.8, "{line:?}");
@@ -313,7 +314,10 @@ async fn caught(folder: &Path) -> Bundle {
     assert!(signers.calls(5) <= calls + 2, "it is not called any more");
     let files = evidence(folder);
     assert_eq!(files.len(), 1);
-    assert_eq!(files[0].file_name().unwrap().to_str(), line(&subnet, 5).unwrap().account.evidence.first().map(String::as_str));
+    assert_eq!(
+        files[0].file_name().unwrap().to_str(),
+        line(&subnet, 5).unwrap().account.evidence.first().map(String::as_str)
+    );
     assert!((1..=4).all(|n| !subnet.audits.condemns(&hotkey(n))));
     router.stop().await;
     Bundle::read(&std::fs::read(&files[0]).unwrap()).unwrap()

@@ -37,7 +37,8 @@ impl Api {
         let subnets = router.subnets().to_vec();
         let metrics = Arc::clone(&subnets[0].metrics);
         let api = Self { app: app(ApiState::new(subnets, metrics, policy).with_feedback(keys)), router };
-        let registered = || api.router.subnets()[0].snapshot().experts.iter().filter(|e| e.is_registered()).count() == 4;
+        let registered =
+            || api.router.subnets()[0].snapshot().experts.iter().filter(|e| e.is_registered()).count() == 4;
         until("all experts are there", registered).await;
         api
     }
