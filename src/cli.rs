@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use glia_testnet::adversary::Behaviour;
 
 /// Peer-to-peer Mixture-of-Experts inference: strangers' experts, one better answer, rewarded on a chain.
 #[derive(Debug, Parser)]
@@ -73,13 +74,13 @@ pub(crate) struct Supervision {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Which experts: dirichlet, classes, iid, or a roster file (TOML)
+    /// Which experts: dirichlet, classes, iid, transforms, or a roster file (TOML)
     #[arg(long, default_value = "dirichlet")]
     pub(crate) roster: String,
     /// Number of routers
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) routers: u8,
-    /// Seed of the bootstrap intervals
+    /// Seed of a built-in roster (data split, first parameters) and of the bootstrap intervals
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
     /// Write the report as JSON
@@ -150,9 +151,12 @@ pub(crate) struct TestnetUpArgs {
     /// Number of routers
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) routers: u8,
-    /// Which experts: dirichlet, classes, iid, or a roster file (TOML)
+    /// Which experts: dirichlet, classes, iid, transforms, or a roster file (TOML)
     #[arg(long, default_value = "dirichlet")]
     pub(crate) roster: String,
+    /// Seed of a built-in roster: how data is divided and where training starts [default: 7]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// Time between blocks of the local chain
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration)]
     pub(crate) block_time: Duration,
@@ -210,6 +214,10 @@ pub(crate) struct JoinArgs {
     /// Wait until the coldkey is funded instead of leaving with a message
     #[arg(long)]
     pub(crate) wait_for_funds: bool,
+    /// Misbehave, for drills on a testnet: noise, constant[:CLASS], collude[:SHIFT], copy, sleeper, uniform, slow[:MS],
+    /// crash[:N]
+    #[arg(long, hide = true, value_name = "KIND")]
+    pub(crate) behave: Option<Behaviour>,
     #[command(flatten)]
     pub(crate) supervision: Supervision,
 }
@@ -306,18 +314,24 @@ pub(crate) struct InferArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// Subnet to train for
-    #[arg(long, default_value = "vision")]
-    pub(crate) subnet: String,
-    /// Which experts: dirichlet, classes, iid, or a roster file (TOML)
+    /// Subnet to train for [default: the one the roster is for]
+    #[arg(long)]
+    pub(crate) subnet: Option<String>,
+    /// Which experts: dirichlet, classes, iid, transforms, or a roster file (TOML)
     #[arg(long, default_value = "dirichlet")]
     pub(crate) roster: String,
-    /// Number of experts of a built-in roster
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) experts: u8,
+    /// Number of experts of a built-in roster [default: 8]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) experts: Option<u8>,
+    /// Seed of a built-in roster: how data is divided and where training starts [default: 7]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// Also train one model on all training data, for comparison
     #[arg(long)]
     pub(crate) dense: bool,
+    /// Also train one wider model with as many parameters as all experts together
+    #[arg(long)]
+    pub(crate) dense_total: bool,
     /// Where checkpoints go
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -2,14 +2,16 @@
 //!
 //! 20 classes: digits 0–9 (classes 0–9) and the ten fashion classes (10–19). *Validation* is cut out of the training
 //! files, [`VALIDATION_PER_CLASS`] images of each class chosen by a fixed seed, and never trained on; *test* is the
-//! test files and never trained, fitted or calibrated on.
+//! test files and never trained, fitted or calibrated on. A subnet may show the images in several [`Domain`]s.
 
+mod domain;
 pub mod idx;
 mod split;
 
 use bytes::{Bytes, BytesMut};
 use glia_protocol::ContentHash;
 
+pub use domain::Domain;
 use idx::IdxError;
 pub use split::{Example, Split};
 

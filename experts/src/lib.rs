@@ -4,6 +4,8 @@
 //! data ─▶ subnet (schema, φ) ─▶ roster ─▶ train ─▶ checkpoint ─▶ evaluate
 //!                                                       │
 //!  glia-peer ─▶ serve: server ▶ admission ▶ batcher ▶ device thread ▶ model
+//!
+//!  another's checkpoint ─▶ reexecute ─▶ what it should have answered
 //! ```
 //!
 //! A roster says who is trained on what; training turns each entry into a checkpoint (a safetensors file named by its
@@ -11,7 +13,7 @@
 //! gate or the chain.
 //!
 //! Modules, in the order data flows: [`data`], [`features`], [`subnet`], [`roster`], [`device`], [`model`],
-//! [`checkpoint`], [`train`], [`evaluate`], [`serve`].
+//! [`checkpoint`], [`train`], [`evaluate`], [`serve`], [`mod@reexecute`].
 
 pub mod checkpoint;
 pub mod data;
@@ -19,6 +21,7 @@ pub mod device;
 pub mod evaluate;
 pub mod features;
 pub mod model;
+pub mod reexecute;
 pub mod roster;
 pub mod serve;
 pub mod subnet;

@@ -7,6 +7,7 @@ use glia_protocol::codec::DecodeError;
 use glia_protocol::schema::{TaskSchema, TensorSpec};
 
 use crate::device::ComputeDevice;
+pub use cnn::Width;
 pub(crate) use cnn::{Cnn, images};
 
 /// A model that answers for an expert.
@@ -45,12 +46,12 @@ pub enum ModelError {
 }
 
 /// Name and shape of one parameter tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterSpec {
     /// Name in checkpoints.
     pub name: &'static str,
     /// Dimensions, slowest first.
-    pub shape: &'static [usize],
+    pub shape: Vec<usize>,
 }
 
 impl ParameterSpec {
@@ -63,30 +64,30 @@ impl ParameterSpec {
 /// The architectures this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// A small convolutional net for 28×28 grey images and 20 classes.
-    Cnn28,
+    /// A convolutional net for 28×28 grey images and 20 classes.
+    Cnn28(Width),
 }
 
 impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Cnn28];
+    /// What experts are trained as.
+    pub const USUAL: Self = Self::Cnn28(Width::USUAL);
 
-    /// Name in checkpoints.
-    pub const fn name(self) -> &'static str {
+    /// Name in checkpoints; it says the width.
+    pub fn name(self) -> String {
         match self {
-            Self::Cnn28 => cnn::NAME,
+            Self::Cnn28(width) => cnn::name(width),
         }
     }
 
     /// The architecture of that name.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.name() == name)
+        cnn::by_name(name).map(Self::Cnn28)
     }
 
     /// Its parameters, in the order in which [`Parameters`] holds them.
-    pub const fn parameters(self) -> &'static [ParameterSpec] {
+    pub fn parameters(self) -> Vec<ParameterSpec> {
         match self {
-            Self::Cnn28 => &cnn::PARAMETERS,
+            Self::Cnn28(width) => cnn::specs(width),
         }
     }
 
@@ -97,7 +98,9 @@ impl Architecture {
         parameters: &Parameters,
         device: &ComputeDevice,
     ) -> Option<Box<dyn ExpertModel>> {
-        let Self::Cnn28 = self;
+        if parameters.architecture() != self {
+            return None;
+        }
         let net = Cnn::from_parameters(parameters, device.burn())?;
         Some(Box::new(cnn::CnnExpert::new(net, schema.clone(), device.clone())))
     }
@@ -115,7 +118,7 @@ impl Parameters {
     pub fn new(architecture: Architecture, values: Vec<Vec<f32>>) -> Option<Self> {
         let specs = architecture.parameters();
         let fits = values.len() == specs.len()
-            && values.iter().zip(specs).all(|(v, spec)| v.len() == spec.elements())
+            && values.iter().zip(&specs).all(|(v, spec)| v.len() == spec.elements())
             && values.iter().flatten().all(|v| v.is_finite());
         fits.then_some(Self { architecture, values })
     }

@@ -22,20 +22,35 @@
 //! examples = 300
 //!
 //! [[expert]]
+//! name = "dot"
+//! kind = "domains"     # images shown in some domains (subnet vision-transforms)
+//! domains = ["inverted", "turned-90"]
+//! part = 0             # default 0: which part of them, when several experts share a domain
+//! parts = 2            # default 1
+//!
+//! [[expert]]
 //! name = "mallory"
 //! kind = "noise"       # large random parameters, never trained: a liar for tests
 //! ```
+//!
+//! The roster's seed (7 when none is given) decides how data is divided and where training starts, nothing else.
 
 mod builtin;
 mod partition;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Domain, Split};
 use crate::subnet::Subnet;
+pub use builtin::{BUILTIN, subnet_of};
 pub use partition::{DIRICHLET_MIN, PartitionError};
 
 /// Most experts one roster may have.
 pub const MAX_EXPERTS: usize = 256;
+/// Seed of a roster when nothing is said.
+pub const USUAL_SEED: u64 = 7;
+/// Kinds a roster file may name.
+pub const KINDS: [&str; 6] = ["classes", "dirichlet", "iid", "domains", "noise", "all"];
 /// Largest roster file in bytes.
 pub const MAX_ROSTER_BYTES: usize = 256 * 1024;
 
@@ -49,7 +64,7 @@ pub enum RosterError {
     #[error("{0}")]
     Invalid(String),
     /// There is no built-in roster of that name.
-    #[error("there is no built-in roster {0:?}; choose classes, dirichlet or iid, or give a file")]
+    #[error("there is no built-in roster {0:?}; choose one of {known}, or give a file", known = BUILTIN.join(", "))]
     UnknownBuiltin(String),
 }
 
@@ -78,6 +93,15 @@ pub enum Kind {
         /// Which shard, from 0.
         part: u32,
     },
+    /// Images shown in some domains of a subnet that has domains.
+    Domains {
+        /// Positions in [`Subnet::domains`].
+        domains: Vec<u8>,
+        /// Which part of them, from 0.
+        part: u32,
+        /// Into how many parts they are divided.
+        parts: u32,
+    },
     /// Large random parameters, never trained; it claims to know everything.
     Noise,
     /// All training images: the dense comparison.
@@ -91,6 +115,7 @@ impl Kind {
             Self::Classes { .. } => "classes",
             Self::Dirichlet { .. } => "dirichlet",
             Self::Iid { .. } => "iid",
+            Self::Domains { .. } => "domains",
             Self::Noise => "noise",
             Self::All => "all",
         }
@@ -115,6 +140,8 @@ pub struct Entry {
 pub struct Roster {
     /// Name of the subnet.
     pub subnet: String,
+    /// Seed of all of it: of the division of the data and, unless an entry has its own, of first parameters.
+    pub seed: u64,
     /// The experts, in order.
     pub experts: Vec<Entry>,
 }
@@ -130,16 +157,26 @@ struct FileRoster {
 }
 
 fn default_seed() -> u64 {
-    7
+    USUAL_SEED
+}
+
+fn too_long(text: &str) -> RosterError {
+    RosterError::Invalid(format!("the roster has {} bytes, at most {MAX_ROSTER_BYTES} are allowed", text.len()))
+}
+
+/// Seed of the first parameters of expert `index` of a roster.
+fn entry_seed(roster: u64, index: usize) -> u64 {
+    roster.wrapping_mul(1000).wrapping_add(index as u64)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEntry {
     name: String,
-    kind: String,
+    kind: Option<toml::Value>,
     seed: Option<u64>,
     classes: Option<Vec<ClassName>>,
+    domains: Option<Vec<String>>,
     alpha: Option<f64>,
     part: Option<u32>,
     parts: Option<u32>,
@@ -158,20 +195,19 @@ impl Roster {
     pub fn from_toml(text: &str, subnet: &Subnet) -> Result<Self, RosterError> {
         let invalid = |why: String| Err(RosterError::Invalid(why));
         if text.len() > MAX_ROSTER_BYTES {
-            return invalid(format!("the roster has {} bytes, at most {MAX_ROSTER_BYTES} are allowed", text.len()));
+            return Err(too_long(text));
         }
         let file: FileRoster = toml::from_str(text)?;
         if file.subnet != subnet.name().as_str() {
             return invalid(format!("the roster is for subnet {:?}, not for {}", file.subnet, subnet.name()));
         }
-        let of_kind = |kind: &str| file.experts.iter().filter(|e| e.kind == kind).count() as u32;
-        let dirichlets = of_kind("dirichlet");
+        let kinds = file.experts.iter().map(FileEntry::kind).collect::<Result<Vec<_>, _>>()?;
+        let dirichlets = kinds.iter().filter(|kind| **kind == "dirichlet").count() as u32;
         let (mut next_dirichlet, mut next_iid) = (0, 0);
         let mut experts = Vec::new();
-        for (index, entry) in file.experts.iter().enumerate() {
-            entry.refuse_foreign_fields()?;
-            let name = &entry.name;
-            let kind = match entry.kind.as_str() {
+        for (index, (entry, kind)) in file.experts.iter().zip(kinds).enumerate() {
+            entry.refuse_foreign_fields(kind)?;
+            let kind = match kind {
                 "classes" => Kind::Classes { classes: entry.class_numbers(subnet)? },
                 "dirichlet" => {
                     let part = entry.part.unwrap_or(next_dirichlet);
@@ -187,25 +223,42 @@ impl Roster {
                     next_iid = part.saturating_add(1);
                     Kind::Iid { examples: entry.examples.unwrap_or(300), part }
                 }
+                "domains" => Kind::Domains {
+                    domains: entry.domain_numbers(subnet)?,
+                    part: entry.part.unwrap_or(0),
+                    parts: entry.parts.unwrap_or(1),
+                },
                 "noise" => Kind::Noise,
-                "all" => Kind::All,
-                other => {
-                    return invalid(format!(
-                        "expert {name:?} has kind {other:?}; known kinds are classes, dirichlet, iid, noise and all"
-                    ));
-                }
+                _ => Kind::All,
             };
-            let seed = entry.seed.unwrap_or_else(|| file.seed.wrapping_mul(1000).wrapping_add(index as u64));
-            experts.push(Entry { name: name.clone(), kind, seed, split_seed: file.seed });
+            let seed = entry.seed.unwrap_or_else(|| entry_seed(file.seed, index));
+            experts.push(Entry { name: entry.name.clone(), kind, seed, split_seed: file.seed });
         }
-        let roster = Self { subnet: file.subnet, experts };
+        let roster = Self { subnet: file.subnet, seed: file.seed, experts };
         roster.validate(subnet)?;
         Ok(roster)
     }
 
-    /// A built-in roster: `classes`, `dirichlet` (the default) or `iid`, with `experts` experts (8 is usual).
+    /// The subnet that a roster file names.
+    pub fn subnet_in(text: &str) -> Result<String, RosterError> {
+        #[derive(Deserialize)]
+        struct Head {
+            subnet: String,
+        }
+        if text.len() > MAX_ROSTER_BYTES {
+            return Err(too_long(text));
+        }
+        Ok(toml::from_str::<Head>(text)?.subnet)
+    }
+
+    /// A built-in roster, one of [`BUILTIN`] (`dirichlet` is the default), with `experts` experts (8 is usual).
     pub fn builtin(name: &str, experts: usize) -> Result<Self, RosterError> {
-        builtin::roster(name, experts)
+        Self::builtin_seeded(name, experts, USUAL_SEED)
+    }
+
+    /// The same with another seed: the data is divided and training started in another way. A study runs over several.
+    pub fn builtin_seeded(name: &str, experts: usize, seed: u64) -> Result<Self, RosterError> {
+        builtin::roster(name, experts, seed)
     }
 
     /// Adds an expert with large random parameters that claims to know everything.
@@ -215,9 +268,12 @@ impl Roster {
         self
     }
 
-    /// Checks names, counts and numbers.
+    /// Checks subnet, names, counts and numbers.
     pub fn validate(&self, subnet: &Subnet) -> Result<(), RosterError> {
         let invalid = |why: String| Err(RosterError::Invalid(why));
+        if self.subnet != subnet.name().as_str() {
+            return invalid(format!("the roster is for subnet {:?}, not for {}", self.subnet, subnet.name()));
+        }
         if self.experts.is_empty() || self.experts.len() > MAX_EXPERTS {
             return invalid(format!("a roster has 1 to {MAX_EXPERTS} experts, this one has {}", self.experts.len()));
         }
@@ -238,23 +294,55 @@ impl Roster {
 }
 
 impl Entry {
-    /// The dense comparison: one expert for all training images.
-    pub fn dense() -> Self {
-        Self { name: "dense".to_owned(), kind: Kind::All, seed: 1, split_seed: 0 }
+    /// The dense comparison of `roster`: one expert for all training images, shown as its experts see them.
+    pub fn dense(roster: &Roster) -> Self {
+        // Seed 1 for the usual roster. Where images have domains they are dealt by the roster's seed; where they have
+        // none the second seed means nothing.
+        let split_seed = if roster.subnet == crate::subnet::VISION { 0 } else { roster.seed };
+        let seed = roster.seed.wrapping_sub(USUAL_SEED).wrapping_add(1);
+        Self { name: "dense".to_owned(), kind: Kind::All, seed, split_seed }
     }
 
     /// Indices into the subnet's training split that this expert is trained on (for noise: that it claims).
     pub fn examples(&self, subnet: &Subnet) -> Result<Vec<usize>, PartitionError> {
         partition::examples(&self.kind, self.split_seed, subnet)
     }
+
+    /// The images it is trained on, shown as it sees them, and the names of the domains they are shown in (none in a
+    /// subnet without domains).
+    pub fn data(&self, subnet: &Subnet) -> Result<(Split, Vec<String>), PartitionError> {
+        let examples = self.examples(subnet)?;
+        let (training, domains) = subnet.training(self.split_seed);
+        let mut seen: Vec<u8> = examples.iter().map(|&index| domains[index]).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let known = subnet.domains();
+        let names = seen.iter().filter_map(|&number| known.get(usize::from(number))).map(Domain::to_string);
+        let names = if known.len() > 1 { names.collect() } else { Vec::new() };
+        Ok((training.select(&examples), names))
+    }
 }
 
 impl FileEntry {
-    fn refuse_foreign_fields(&self) -> Result<(), RosterError> {
-        let allowed: &[&str] = match self.kind.as_str() {
+    /// Its kind, one of [`KINDS`].
+    fn kind(&self) -> Result<&'static str, RosterError> {
+        let text = self.kind.as_ref().and_then(toml::Value::as_str);
+        if let Some(kind) = KINDS.into_iter().find(|known| Some(*known) == text) {
+            return Ok(kind);
+        }
+        let got = match &self.kind {
+            None => "no `kind`".to_owned(),
+            Some(value) => format!("kind {}", value.to_string().chars().take(64).collect::<String>()),
+        };
+        Err(RosterError::Invalid(format!("expert {:?} has {got}; known kinds are {}", self.name, KINDS.join(", "))))
+    }
+
+    fn refuse_foreign_fields(&self, kind: &str) -> Result<(), RosterError> {
+        let allowed: &[&str] = match kind {
             "classes" => &["classes"],
             "dirichlet" => &["alpha", "part", "parts"],
             "iid" => &["examples", "part"],
+            "domains" => &["domains", "part", "parts"],
             _ => &[],
         };
         let given = [
@@ -263,12 +351,12 @@ impl FileEntry {
             ("part", self.part.is_some()),
             ("parts", self.parts.is_some()),
             ("examples", self.examples.is_some()),
+            ("domains", self.domains.is_some()),
         ];
         match given.iter().find(|(field, given)| *given && !allowed.contains(field)) {
-            Some((field, _)) => Err(RosterError::Invalid(format!(
-                "expert {:?} of kind {:?} has no use for `{field}`",
-                self.name, self.kind
-            ))),
+            Some((field, _)) => {
+                Err(RosterError::Invalid(format!("expert {:?} of kind {kind:?} has no use for `{field}`", self.name)))
+            }
             None => Ok(()),
         }
     }
@@ -285,6 +373,21 @@ impl FileEntry {
                         invalid(format!("no class is called {label:?}; classes are {}", subnet.labels().join(", ")))
                     })
                 }
+            })
+            .collect()
+    }
+
+    fn domain_numbers(&self, subnet: &Subnet) -> Result<Vec<u8>, RosterError> {
+        let invalid = |why: String| RosterError::Invalid(format!("expert {:?}: {why}", self.name));
+        let named = self.domains.as_deref().ok_or_else(|| invalid("kind domains needs a list `domains`".to_owned()))?;
+        let known = subnet.domains();
+        let position = |name: &String| known.iter().position(|domain| domain.to_string() == *name);
+        let names = || known.iter().map(Domain::to_string).collect::<Vec<_>>().join(", ");
+        named
+            .iter()
+            .map(|name| match position(name) {
+                Some(index) => Ok(index as u8),
+                None => Err(invalid(format!("{} has no domain {name:?}; its domains are {}", subnet.name(), names()))),
             })
             .collect()
     }

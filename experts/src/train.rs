@@ -2,8 +2,14 @@
 //!
 //! Entries are trained side by side on a few threads. Everything random comes from the entry's seed, so the same
 //! entry gives the same checkpoint wherever floating point rounds the same.
+//!
+//! Two rivals can be trained beside the experts, both on all training images and both for as many passes as let them
+//! see as many images as all experts together: `dense` has the parameters of one expert, `dense_total` those of all
+//! experts (the same net, wider; the nearest width, at most [`Width::MAX`](crate::model::Width::MAX)). Adam's steps fall
+//! with the square root of the width.
 
 mod fit;
+mod job;
 
 use std::fs;
 use std::io;
@@ -21,9 +27,10 @@ pub use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{CheckpointError, CheckpointMeta, LoadedCheckpoint, write_atomically};
 use crate::device::{ComputeDevice, DeviceChoice, DeviceError};
 use crate::features;
-use crate::model::{Architecture, Cnn, ModelError, Parameters};
+use crate::model::{Cnn, ModelError, Parameters};
 use crate::roster::{Entry, Kind, PartitionError, Roster};
 use crate::subnet::Subnet;
+use job::{Job, rivals};
 
 /// Goes into the cache key: raise it when training changes, so that old checkpoints are not reused.
 const CODE_VERSION: u32 = 2;
@@ -79,6 +86,9 @@ pub struct TrainOptions {
     /// Also train one model of the same architecture on all training images, for as many passes as let it see the
     /// images of all experts together.
     pub dense: bool,
+    /// Also train one wider model with as many parameters as all experts together, on the same images for as many
+    /// passes.
+    pub dense_total: bool,
     /// Experts trained at the same time.
     pub threads: usize,
     /// Images of one step.
@@ -97,6 +107,7 @@ impl Default for TrainOptions {
         Self {
             device: DeviceChoice::Auto,
             dense: true,
+            dense_total: false,
             threads,
             batch: 32,
             learning_rate: 4e-3,
@@ -119,7 +130,7 @@ impl TrainOptions {
     }
 }
 
-/// What happens while a roster is trained. `index` counts the roster's entries; the dense model comes after the last.
+/// What happens while a roster is trained. `index` counts the roster's entries; the dense models come after the last.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// A checkpoint for this entry is already there.
@@ -186,6 +197,15 @@ pub struct Trained {
     pub experts: Vec<TrainedExpert>,
     /// The dense comparison, when asked for.
     pub dense: Option<TrainedExpert>,
+    /// The dense comparison with as many parameters as all experts together, when asked for.
+    pub dense_total: Option<TrainedExpert>,
+}
+
+impl Trained {
+    /// All of them: the experts, then the dense comparisons.
+    pub fn all(&self) -> impl Iterator<Item = &TrainedExpert> + Clone {
+        self.experts.iter().chain(&self.dense).chain(&self.dense_total)
+    }
 }
 
 /// Trains every entry of `roster` and writes checkpoints into `folder`; blocks until done, stopped or failed.
@@ -201,45 +221,38 @@ pub fn train_roster(
 ) -> Result<Trained, TrainError> {
     fs::create_dir_all(folder).map_err(|source| TrainError::Folder { path: folder.to_owned(), source })?;
     let device = ComputeDevice::open(options.device)?;
-    let mut entries = roster.experts.clone();
-    entries.extend(options.dense.then(Entry::dense));
     let run = Run { subnet, folder, options, device, progress, stop };
-    let mut sizes = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        sizes.push(run.examples(entry)?.len());
+    let mut jobs = Vec::with_capacity(roster.experts.len() + 2);
+    for entry in &roster.experts {
+        jobs.push(Job::expert(entry, options, subnet)?);
     }
-    let mut epochs: Vec<u32> =
-        entries.iter().zip(&sizes).map(|(entry, &size)| options.epochs_of(entry, size)).collect();
-    if options.dense {
-        // A fair rival: it sees as many images as all experts together.
-        let experts: usize = sizes.iter().zip(&epochs).take(roster.experts.len()).map(|(s, &e)| s * e as usize).sum();
-        let dense = sizes[roster.experts.len()].max(1);
-        epochs[roster.experts.len()] = ((experts + dense / 2) / dense).max(1) as u32;
-    }
+    let (dense, total) = rivals(roster, &jobs, options, subnet)?;
+    let (has_dense, has_total) = (dense.is_some(), total.is_some());
+    jobs.extend(dense.into_iter().chain(total));
     // The longest first, so that no thread is left alone with it at the end.
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i] * epochs[i] as usize));
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(jobs[i].work()));
     let results: Vec<Mutex<Option<Result<TrainedExpert, TrainError>>>> =
-        entries.iter().map(|_| Mutex::new(None)).collect();
+        jobs.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..options.threads.clamp(1, entries.len()) {
+        for _ in 0..options.threads.clamp(1, jobs.len().max(1)) {
             scope.spawn(|| {
                 while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = run.expert(index, &entries[index], epochs[index]);
+                    let result = run.expert(index, &jobs[index]);
                     let failed = result.is_err();
                     if let Ok(mut slot) = results[index].lock() {
                         *slot = Some(result);
                     }
                     if failed {
                         // Nobody needs the rest of a roster that failed.
-                        next.store(entries.len(), Ordering::Relaxed);
+                        next.store(jobs.len(), Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    let mut trained = Vec::with_capacity(entries.len());
+    let mut trained = Vec::with_capacity(jobs.len());
     let mut skipped = false;
     for slot in results {
         match slot.into_inner().ok().flatten() {
@@ -250,8 +263,9 @@ pub fn train_roster(
     if skipped {
         return Err(TrainError::Stopped);
     }
-    let dense = if options.dense { trained.pop() } else { None };
-    Ok(Trained { experts: trained, dense })
+    let dense_total = if has_total { trained.pop() } else { None };
+    let dense = if has_dense { trained.pop() } else { None };
+    Ok(Trained { experts: trained, dense, dense_total })
 }
 
 /// Trains one entry alone, as [`train_roster`] would.
@@ -266,8 +280,7 @@ pub fn train_one(
     fs::create_dir_all(folder).map_err(|source| TrainError::Folder { path: folder.to_owned(), source })?;
     let device = ComputeDevice::open(options.device)?;
     let run = Run { subnet, folder, options, device, progress, stop };
-    let epochs = options.epochs_of(entry, run.examples(entry)?.len());
-    run.expert(0, entry, epochs)
+    run.expert(0, &Job::expert(entry, options, subnet)?)
 }
 
 struct Run<'a> {
@@ -280,29 +293,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn examples(&self, entry: &Entry) -> Result<Vec<usize>, TrainError> {
-        let failed = |source| TrainError::Partition { name: entry.name.clone(), source };
-        entry.examples(self.subnet).map_err(failed)
-    }
-
-    /// Hash of everything the checkpoint of `entry` depends on.
-    fn key(&self, entry: &Entry, epochs: u32) -> ContentHash {
+    /// Hash of everything the checkpoint of `job` depends on.
+    fn key(&self, job: &Job) -> ContentHash {
         let o = self.options;
+        let (entry, epochs) = (&job.entry, job.epochs);
         let text = format!(
             "{CODE_VERSION}\n{}\n{}\n{}\n{entry:?}\n{} {} {epochs}\n{}",
-            Architecture::Cnn28.name(),
+            job.architecture().name(),
             self.subnet.feature_map_hash(),
             self.subnet.data_hash(),
             o.batch,
-            o.learning_rate,
+            job.first_step(o),
             self.device.backend(),
         );
         ContentHash::of(text.as_bytes())
     }
 
-    fn expert(&self, index: usize, entry: &Entry, epochs: u32) -> Result<TrainedExpert, TrainError> {
+    fn expert(&self, index: usize, job: &Job) -> Result<TrainedExpert, TrainError> {
         let started = Instant::now();
-        let key = self.key(entry, epochs);
+        let (entry, epochs, architecture) = (&job.entry, job.epochs, job.architecture());
+        let key = self.key(job);
         let path = self.folder.join(format!("{}-{}.safetensors", entry.name, &key.to_string()[..12]));
         let name = entry.name.clone();
         if let Ok(checkpoint) = LoadedCheckpoint::load(&path, self.subnet)
@@ -311,18 +321,20 @@ impl Run<'_> {
             (self.progress)(Progress::Reused { index, name: name.clone() });
             return Ok(TrainedExpert { name, path, checkpoint, reused: true, took: started.elapsed() });
         }
-        let data = self.subnet.train().select(&self.examples(entry)?);
+        let no_data = |source| TrainError::Partition { name: name.clone(), source };
+        let (data, domains) = entry.data(self.subnet).map_err(no_data)?;
         let steps = data.len().div_ceil(self.options.batch.max(1)) * epochs as usize;
         (self.progress)(Progress::Started { index, name: name.clone(), examples: data.len(), steps });
         let mut rng = ChaCha8Rng::seed_from_u64(entry.seed);
         let spread = if entry.kind == Kind::Noise { NOISE_SPREAD } else { 1.0 };
-        let first = Cnn::random_parameters(spread, &mut rng);
+        let first = Cnn::random_parameters(job.width, spread, &mut rng);
         let diverged = || TrainError::Diverged(name.clone());
-        let parameters = Parameters::new(Architecture::Cnn28, first).ok_or_else(diverged)?;
+        let parameters = Parameters::new(architecture, first).ok_or_else(diverged)?;
         let parameters = if epochs == 0 {
             parameters
         } else {
-            let plan = fit::Plan { options: self.options, epochs, steps, index };
+            let learning_rate = job.first_step(self.options);
+            let plan = fit::Plan { options: self.options, learning_rate, epochs, steps, index };
             fit::fit(&plan, &parameters, &data, self.device.burn(), &mut rng, self.progress, self.stop).map_err(
                 |e| match e {
                     fit::FitError::Stopped => TrainError::Stopped,
@@ -339,8 +351,9 @@ impl Run<'_> {
         let meta = CheckpointMeta {
             name: name.clone(),
             subnet: self.subnet.name().to_string(),
-            architecture: Architecture::Cnn28.name().to_owned(),
+            architecture: architecture.name(),
             kind: entry.kind.name().to_owned(),
+            domains,
             counts,
             examples: data.len() as u64,
             seed: entry.seed,

@@ -17,7 +17,13 @@ fn aggregate(c: &mut Criterion) {
     });
     let weights = [0.3, 0.2, 0.15, 0.1, 0.1, 0.05, 0.05, 0.05];
     let right = [0.9, 0.8, 0.01, 0.3, 0.05, 0.6, 0.2, 0.1];
-    c.bench_function("exact Shapley, k = 8", |b| b.iter(|| shapley(black_box(&weights), black_box(&right), 20)));
+    c.bench_function("exact Shapley, k = 8, 20 classes", |b| {
+        b.iter(|| shapley(black_box(&weights), black_box(&right), 20, 7));
+    });
+    let (weights, right) = (vec![1.0 / 12.0; 12], (1..=12).map(|i| 0.9 / i as f32).collect::<Vec<f32>>());
+    c.bench_function("sampled Shapley, 12 members, 20 classes", |b| {
+        b.iter(|| shapley(black_box(&weights), black_box(&right), 20, 7));
+    });
 }
 
 criterion_group!(benches, aggregate);

@@ -50,11 +50,12 @@ fn gate(c: &mut Criterion) {
     let model = fit(&set, &probed, &policy);
     let slots = (0..64_u8).map(|i| Slot {
         hotkey: Hotkey([i; 32]),
-        checkpoint: ContentHash([i; 32]),
+        cluster: Some(u32::from(i)),
         proven: true,
         shut_out: false,
+        slow: false,
     });
-    let bench = Bench { slots: slots.collect() };
+    let bench = Bench { slots: slots.collect(), least: 1 };
     let x = unit(&mut rng);
     c.bench_function("gate, select and weigh, 64 experts", |b| {
         b.iter(|| {

@@ -103,8 +103,16 @@ pub struct Policy {
     pub prior_temperature: f32,
     /// Chance that a scored input gives its last slot to a random other expert.
     pub exploration: f64,
+    /// The same chance for inputs of users: far rarer, but without it those shut out would know that whoever calls them
+    /// is checking, and feedback could not teach anything of those not chosen.
+    pub traffic_exploration: f64,
     /// By how much logits are moved when members are chosen, so that equals take turns.
     pub turns: f32,
+    /// Logits that a second of expected latency costs when members are chosen; never when answers are weighed.
+    pub latency_cost: f32,
+    /// Up to which distance of their answers two experts are one and the same ([`crate::gate::cluster`]): 0 for a copy,
+    /// 0.55 and more between independent experts.
+    pub alike: f32,
     /// Probe answers in the claimed region (all of it, if it holds fewer) from which on an expert is no newcomer.
     pub min_probes: usize,
     /// Labelled inputs every expert is probed with, at most.
@@ -113,12 +121,16 @@ pub struct Policy {
     pub probe_batch: usize,
     /// Between two probe requests to an expert that has answered all probes once.
     pub reprobe_every: Duration,
-    /// Labelled inputs per scoring request.
+    /// Labelled inputs sent per `score_every`, one by one or in batches like those of users, at random moments.
     pub score_batch: usize,
-    /// Between two scoring requests.
+    /// Time in which `score_batch` labelled inputs are sent.
     pub score_every: Duration,
     /// Share of the newest epoch in the usefulness average.
     pub ema: f64,
+    /// How much a label from the application counts beside one of the validation split, 0 to 1.
+    pub feedback_weight: f64,
+    /// How much an epoch without labels counts, in which experts are only compared with each other, 0 to 0.2.
+    pub agreement_weight: f64,
     /// Without a sign of life for this long an expert is no candidate.
     pub silence: Duration,
     /// First pause between two walks of the DHT.
@@ -157,7 +169,10 @@ impl Default for Policy {
             max_deadline: Duration::from_secs(30),
             prior_temperature: 0.1,
             exploration: 0.15,
+            traffic_exploration: 0.02,
             turns: 0.5,
+            latency_cost: 4.0,
+            alike: 0.3,
             min_probes: 30,
             probe_items: 1024,
             probe_batch: 64,
@@ -165,6 +180,8 @@ impl Default for Policy {
             score_batch: 16,
             score_every: Duration::from_millis(500),
             ema: 0.25,
+            feedback_weight: 0.5,
+            agreement_weight: 0.2,
             silence: Duration::from_secs(8),
             walk_min: Duration::from_millis(500),
             walk_max: Duration::from_secs(10),
@@ -209,8 +226,12 @@ impl Policy {
         if !(0.0..=10.0).contains(&self.turns) {
             return refuse("turns must be 0 to 10");
         }
-        if !(0.0..=1.0).contains(&self.exploration) || !(0.0..=1.0).contains(&self.hedge_share) {
-            return refuse("exploration and hedge_share must be 0 to 1");
+        let shares = [self.exploration, self.traffic_exploration, self.hedge_share];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+            return refuse("exploration, traffic_exploration and hedge_share must be 0 to 1");
+        }
+        if !(0.0..=1.0).contains(&self.alike) || !(0.0..=1000.0).contains(&self.latency_cost) {
+            return refuse("alike must be 0 to 1 and latency_cost 0 to 1000");
         }
         if self.audit_checkpoint == 0 || self.audit_cache == 0 || self.audit_penalty.is_zero() {
             return refuse("audit limits and audit_penalty must be above zero");
@@ -220,6 +241,9 @@ impl Policy {
         }
         if !(self.ema > 0.0 && self.ema <= 1.0) {
             return refuse("ema must be above 0 and at most 1");
+        }
+        if !(0.0..=1.0).contains(&self.feedback_weight) || !(0.0..=0.2).contains(&self.agreement_weight) {
+            return refuse("feedback_weight must be 0 to 1 and agreement_weight 0 to 0.2");
         }
         let counts = [self.min_probes, self.probe_items, self.probe_batch, self.score_batch, self.max_batch];
         if counts.contains(&0) || self.max_requests == 0 || self.max_body == 0 {

@@ -8,10 +8,11 @@
 //!
 //! Dropping the future, and returning from it, cancels every call that is still open.
 //!
-//! Modules in flow order: [`inputs`], [`book`] (latencies, bans), this file (the loop).
+//! Modules in flow order: [`inputs`], [`book`] (latencies, bans), [`load`] (what peers say of theirs), this file (the loop).
 
 pub mod book;
 pub mod inputs;
+pub mod load;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -181,7 +182,7 @@ const MAX_CALLS: usize = 16;
 /// A call is given up, if its items have answers enough, after this many times its hedge time …
 const GIVE_UP_AFTER: u32 = 3;
 /// … but never sooner than this.
-const GIVE_UP_MIN: Duration = Duration::from_millis(400);
+const GIVE_UP_MIN: Duration = Duration::from_millis(200);
 
 /// Runs a job to its end: every item has as many answers as its plan has members, nobody is left to ask, or the
 /// deadline has come.

@@ -1,23 +1,34 @@
 //! The gate: which experts an input is sent to, and with what weight each answer counts.
 //!
 //! ```text
-//! claimed centroids ─▶ prior ─┐
-//! labelled probes ─▶ trust ───┼─▶ logit of an expert for an input ─▶ select ─▶ members, standbys
-//!                 └─▶ fit ────┘                                        └─▶ weigh (those who answered)
+//! claimed centroids ─▶ prior ──┐
+//! labelled probes ─▶ trust ────┤                                      cluster, balance
+//!                 ├─▶ fit ─────┼─▶ logit of an expert for an input ───────▶ select ─▶ members, standbys
+//!                 └─▶ cluster  │                                   └─▶ weigh (those who answered)
+//! scored traffic ─▶ online ────┤
+//!                └─▶ drift ────┘
 //! ```
 //!
-//! A claim only nominates: where an expert says it is skilled, it is probed, and only measured answers earn weight.
-//! Everything here is pure; chance comes in as an argument.
+//! A claim only nominates: where an expert says it is skilled, it is probed, and only measured answers earn weight. Probes
+//! can be recognised, so traffic has the last word: what is scored corrects the fit, and who is worse there than on its
+//! probes loses the trust they earned. Everything here is pure; time and chance come in as arguments.
 //!
-//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@select`].
+//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@cluster`],
+//! [`mod@online`], [`mod@drift`], [`mod@balance`], [`mod@select`], [`mod@store`] (what outlives a restart).
 
+pub mod balance;
 mod climb;
+pub mod cluster;
+pub mod drift;
 pub mod fit;
 pub mod model;
+pub mod online;
 pub mod prior;
 pub mod select;
+pub mod store;
 pub mod trust;
 
+pub use cluster::{Clusters, cluster};
 pub use fit::{ExpertProbes, FitPolicy, ProbeSet, fit};
 pub use model::{ExpertGate, FitReport, GateModel};
 pub use select::{Bench, Selection, Slot, select, turn, weigh};

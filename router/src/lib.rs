@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! HTTP ─▶ api ─▶ pipeline: directory ─▶ gate ─▶ dispatch ─▶ aggregate ─▶ answer
-//!                             ▲          ▲          │
-//!                  DHT, heartbeats    probing       ▼
+//!                             ▲          ▲ ▲        │
+//!                  DHT, heartbeats  probing learning▼
 //!                                          scoring: shapley ─▶ ledger ─▶ weights ─▶ chain
 //! ```
 //!
@@ -12,8 +12,8 @@
 //! request waits for the DHT, a probe or the chain.
 //!
 //! Modules in flow order: [`config`], [`router`], [`transport`] and [`chain`] (the seams), [`expert`] and [`subnet`] (the
-//! state), [`api`], [`pipeline`], [`directory`], [`gate`], [`probing`], [`dispatch`], [`aggregate`], [`audit`],
-//! [`feedback`], [`scoring`], [`metrics`].
+//! state), [`api`], [`pipeline`], [`directory`], [`gate`], [`probing`], [`learning`], [`dispatch`], [`aggregate`],
+//! [`audit`], [`feedback`], [`scoring`], [`metrics`].
 
 pub mod aggregate;
 pub mod api;
@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod expert;
 pub mod feedback;
 pub mod gate;
+pub mod learning;
 pub mod metrics;
 pub mod pipeline;
 pub mod probing;

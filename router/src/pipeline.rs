@@ -9,10 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
 use crate::aggregate::{linear_pool, sharpen};
+use crate::dispatch::book::Prospect;
 use crate::dispatch::inputs::Inputs;
 use crate::dispatch::{Answer, Call, ItemPlan, Job, Outcome, dispatch};
 use crate::expert::Listed;
-use crate::gate::{Bench, GateModel, Selection, Slot, select, turn, weigh};
+use crate::gate::balance::due;
+use crate::gate::{Bench, ExpertGate, GateModel, Selection, Slot, select, turn, weigh};
 use crate::subnet::Subnet;
 
 /// A question to the mesh.
@@ -39,6 +41,8 @@ pub struct Member {
     pub weight: f32,
     /// Its calibrated probabilities.
     pub row: Vec<f32>,
+    /// Its probabilities as it gave them.
+    pub given: Vec<f32>,
     /// Chance with which it had been asked; 1 for a standby.
     pub propensity: f32,
 }
@@ -50,6 +54,8 @@ pub struct RoutedItem {
     pub probabilities: Vec<f32>,
     /// Who it is made of, heaviest first.
     pub members: Vec<Member>,
+    /// φ of the item.
+    pub features: Vec<f32>,
 }
 
 /// The answer to an inquiry.
@@ -134,46 +140,72 @@ pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<
 }
 
 /// What the gate decided for one item.
-struct Chosen {
-    logits: Vec<f32>,
-    selection: Selection,
+#[derive(Debug)]
+pub struct Chosen {
+    /// φ of the item.
+    pub features: Vec<f32>,
+    /// What the answers of each expert are weighed by.
+    pub logits: Vec<f32>,
+    /// Who is asked.
+    pub selection: Selection,
 }
 
 /// Gate: a logit per expert and item, members and standbys per item.
-fn route(
+pub fn route(
     subnet: &Subnet,
     gate: &GateModel,
     experts: &[Arc<Listed>],
     inquiry: &Inquiry,
 ) -> (Vec<ItemPlan>, Vec<Chosen>) {
     let known: Vec<_> = experts.iter().map(|listed| gate.experts.get(&listed.key)).collect();
-    let slots = experts.iter().zip(&known).map(|(listed, known)| Slot {
+    let (learned, clusters) = (subnet.online.view(), subnet.probes.clusters());
+    let capacities = experts.iter().map(|listed| (&listed.key, listed.descriptor.capacity.max_batch));
+    let prospects = subnet.book.prospects(capacities, Instant::now());
+    let slots = experts.iter().zip(&known).zip(&prospects).map(|((listed, known), prospect)| Slot {
         hotkey: listed.hotkey(),
-        checkpoint: listed.key.checkpoint,
+        cluster: clusters.of(&listed.key),
         proven: known.is_some_and(|gate| gate.proven),
-        shut_out: known.is_some_and(|gate| gate.is_shut_out()),
+        shut_out: known.is_some_and(|gate| gate.is_shut_out()) || learned.is_shut_out(&listed.key),
+        // Where nothing can be probed, a request has to find out.
+        slow: prospect.suspect && subnet.probes.goal() > 0,
     });
-    let bench = Bench { slots: slots.collect() };
+    let bench = Bench { slots: slots.collect(), least: subnet.policy.k_min };
+    // What moves the choice of members, and never how they are weighed.
+    let sway: Vec<f32> = {
+        let (balance, cost) = (subnet.online.balance(), subnet.policy.latency_cost);
+        let latency = |prospect: &Prospect| prospect.latency.min(subnet.policy.deadline).as_secs_f32();
+        let swayed = experts.iter().zip(&prospects);
+        swayed.map(|(listed, prospect)| balance.bias(&listed.key) - cost * latency(prospect)).collect()
+    };
     let mut rng = inquiry.explore.map(|(chance, seed)| (chance, ChaCha8Rng::seed_from_u64(seed)));
+    let mut load = vec![(0.0, 0.0); experts.len()];
     let chosen: Vec<Chosen> = (0..inquiry.inputs.len())
         .map(|item| {
             let values = inquiry.inputs.values(&subnet.view.schema, item);
             // The subnet's sizes were checked at start, so φ takes every item.
             let features = subnet.view.feature_map.apply(&values).unwrap_or_default();
-            let logit = |(listed, known): (&Arc<Listed>, &Option<&_>)| {
+            let logit = |(listed, known): (&Arc<Listed>, &Option<&ExpertGate>)| {
+                let trust = known.map_or(0.0, |known| known.trust.value);
                 gate.logit(*known, &listed.descriptor.centroids, &features)
+                    + learned.shift(&listed.key, trust, &features)
             };
             let logits: Vec<f32> = experts.iter().zip(&known).map(logit).collect();
             let place = short_hash(&inquiry.inputs.item(item));
-            let turned = |(logit, listed): (&f32, &Arc<Listed>)| {
-                logit + turn(place, short(&listed.key.checkpoint.0), subnet.policy.turns)
+            let swayed = |((logit, sway), listed): ((&f32, &f32), &Arc<Listed>)| {
+                logit + sway + turn(place, short(&listed.key.checkpoint.0), subnet.policy.turns)
             };
-            let turned: Vec<f32> = logits.iter().zip(experts).map(turned).collect();
+            let swayed: Vec<f32> = logits.iter().zip(&sway).zip(experts).map(swayed).collect();
             let chance = rng.as_mut().map(|(chance, rng)| (*chance, rng));
-            let selection = select(&bench, &turned, inquiry.k, subnet.policy.standbys, chance);
-            Chosen { logits, selection }
+            let selection = select(&bench, &swayed, inquiry.k, subnet.policy.standbys, chance);
+            let eligible = |i: usize| !bench.slots[i].shut_out && !bench.slots[i].slow;
+            for (at, due) in due(&logits, eligible, inquiry.k).into_iter().enumerate() {
+                load[at].0 += due;
+            }
+            selection.members.iter().for_each(|&member| load[member].1 += 1.0);
+            Chosen { features, logits, selection }
         })
         .collect();
+    subnet.online.used(experts, &load, chosen.len());
     let plan = chosen.iter().map(|chosen| ItemPlan {
         members: chosen.selection.members.clone(),
         standbys: chosen.selection.standbys.clone(),
@@ -205,7 +237,7 @@ fn aggregate(
         if answers.len() < k_min {
             if reasons.is_empty() {
                 reasons.push(
-                    "every expert that fits this input is shut out by its probes or takes too few items at a time"
+                    "every expert that fits this input is shut out by its answers or takes too few items at a time"
                         .to_owned(),
                 );
             }
@@ -233,6 +265,7 @@ fn pool_item(
         call: answer.call,
         weight,
         row: sharpen(&answer.row, known(answer.expert).map_or(1.0, |g| g.sharpness)),
+        given: answer.row.clone(),
         propensity: asked(answer.expert),
     });
     let mut members: Vec<Member> = members.collect();
@@ -240,7 +273,8 @@ fn pool_item(
     let weights: Vec<f32> = members.iter().map(|m| m.weight).collect();
     let rows: Vec<&[f32]> = members.iter().map(|m| m.row.as_slice()).collect();
     let pool = linear_pool(&weights, &rows, subnet.view.schema.classes().len());
-    RoutedItem { probabilities: sharpen(&pool, gate.pool_sharpness), members }
+    let features = chosen.features.clone();
+    RoutedItem { probabilities: sharpen(&pool, gate.pool_sharpness), members, features }
 }
 
 /// Why nobody can be asked, in words for people.

@@ -1,31 +1,40 @@
 //! Probes every expert with labelled inputs, first where it claims to be skilled, and refits the gate on the answers.
+//!
+//! Somebody who stopped answering is asked a single item until it answers, so that no request has to try it. What was
+//! kept over a restart counts at once and is confirmed by a first batch.
+//!
+//! Modules in flow order: [`mod@probes`] (items and answers), this file (the task).
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod probes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use glia_protocol::{ForwardRequest, RequestId};
-use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::read_rows;
-use crate::config::{Labelled, Policy, SubnetView};
 use crate::dispatch::Failure;
-use crate::dispatch::inputs::{Inputs, unit_values};
+use crate::dispatch::inputs::Inputs;
 use crate::expert::{ExpertKey, Listed};
-use crate::gate::prior::claim;
-use crate::gate::{ExpertProbes, FitPolicy, ProbeSet, fit};
+use crate::gate::{Clusters, FitPolicy, GateModel, cluster, fit};
 use crate::subnet::Subnet;
+
+pub use probes::Probes;
 
 /// Time an expert has for a batch of probes.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time an expert that stopped answering has for a single item.
+const TRIAL_PATIENCE: Duration = Duration::from_millis(1500);
 /// Probe requests at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// How often experts are looked through.
 const TICK: Duration = Duration::from_millis(100);
 /// Between two fits while first answers come in.
@@ -34,132 +43,22 @@ const REFIT: Duration = Duration::from_secs(1);
 const FIT_SHARE: u32 = 5;
 /// Between two fits when only repeated probes came in.
 const REFIT_CALM: Duration = Duration::from_secs(30);
-/// Probabilities kept per expert; with many classes fewer items are probed.
-const MAX_CELLS: usize = 1 << 20;
-
-/// Probabilities closer than this are the same: one model on two backends rounds differently.
-const SAME_ANSWER: f32 = 1e-3;
-/// Probes that must have been answered by both before two experts are called the same.
-const ALIKE: usize = 16;
-
-type Rows = Vec<Option<Arc<[f32]>>>;
-
-/// The labelled items of a subnet, cut into two halves that never meet: one to probe with, one to score with.
-pub struct Probes {
-    set: Arc<ProbeSet>,
-    items: Vec<Labelled>,
-    scoring: Vec<Labelled>,
-    rows: Mutex<HashMap<ExpertKey, Rows>>,
-}
-
-impl Probes {
-    /// Cuts the validation items of `view` by `seed`.
-    #[must_use]
-    pub fn new(view: &SubnetView, policy: &Policy, seed: u64) -> Self {
-        let mut items = view.validation.clone();
-        items.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let scoring = items.split_off(items.len().div_ceil(2));
-        let classes = view.schema.classes().len();
-        items.truncate(policy.probe_items.min((MAX_CELLS / classes.max(1)).max(1)));
-        let features = items.iter().map(|item| {
-            let values = unit_values(&view.schema, item.input.clone());
-            view.feature_map.apply(&values).unwrap_or_default()
-        });
-        let set =
-            ProbeSet { features: features.collect(), labels: items.iter().map(|item| item.class).collect(), classes };
-        Self { set: Arc::new(set), items, scoring, rows: Mutex::default() }
-    }
-
-    /// Number of items every expert is probed with.
-    #[must_use]
-    pub fn goal(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Labelled items for scoring.
-    #[must_use]
-    pub fn scoring(&self) -> &[Labelled] {
-        &self.scoring
-    }
-
-    /// Items `key` has answered.
-    #[must_use]
-    pub fn answered(&self, key: &ExpertKey) -> usize {
-        self.with(|rows| rows.get(key).map_or(0, |rows| rows.iter().filter(|row| row.is_some()).count()))
-    }
-
-    /// Whether two experts were measured to be the same: they gave the same answers to enough probes.
-    #[must_use]
-    pub fn alike(&self, a: &ExpertKey, b: &ExpertKey) -> bool {
-        self.with(|rows| {
-            let (Some(a), Some(b)) = (rows.get(a), rows.get(b)) else { return false };
-            let both = a.iter().zip(b).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
-            let mut common = 0;
-            for (a, b) in both {
-                let same = a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| (a - b).abs() <= SAME_ANSWER);
-                if !same {
-                    return false;
-                }
-                common += 1;
-            }
-            common >= ALIKE.min(self.items.len()).max(1)
-        })
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<ExpertKey, Rows>) -> T) -> T {
-        act(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn store(&self, key: ExpertKey, items: &[usize], answers: Vec<Vec<f32>>) {
-        self.with(|rows| {
-            let rows = rows.entry(key).or_insert_with(|| vec![None; self.items.len()]);
-            for (&item, answer) in items.iter().zip(answers) {
-                rows[item] = Some(answer.into());
-            }
-        });
-    }
-
-    /// What experts of `listed` answered, ready to be fitted on.
-    fn for_fit(&self, listed: &[Arc<Listed>]) -> Vec<ExpertProbes> {
-        self.with(|rows| {
-            let answered = listed.iter().filter_map(|listed| {
-                let rows = rows.get(&listed.key)?.clone();
-                Some(ExpertProbes { key: listed.key, centroids: listed.descriptor.centroids.clone(), rows })
-            });
-            answered.collect()
-        })
-    }
-
-    /// In which order an expert is asked: by chance, weighted by its own claim (Efraimidis and Spirakis' keys u^(1/κ)).
-    fn order(&self, listed: &Listed, temperature: f32, seed: u64) -> Vec<usize> {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&seed.to_le_bytes()).update(&listed.key.peer.0).update(&listed.key.checkpoint.0);
-        let mut rng = ChaCha8Rng::from_seed(*hash.finalize().as_bytes());
-        let mut keyed: Vec<(f32, usize)> = (self.set.features.iter().enumerate())
-            .map(|(item, features)| {
-                let kappa = claim(&listed.descriptor.centroids, features, temperature).max(1e-6);
-                (rng.random_range(f32::MIN_POSITIVE..1.0).ln() / kappa, item)
-            })
-            .collect();
-        keyed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        keyed.into_iter().map(|(_, item)| item).collect()
-    }
-}
 
 /// How far the probing of one expert is.
 struct Progress {
     order: Vec<usize>,
     next: usize,
     rounds: u32,
-    asked_at: Instant,
+    asked_at: Option<Instant>,
 }
 
 /// Probes and refits until `stop`.
 pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
     let mut progress: HashMap<ExpertKey, Progress> = HashMap::new();
-    let mut flying: HashSet<ExpertKey> = HashSet::new();
+    // Who is asked now, and whether that is a trial.
+    let mut flying: HashMap<ExpertKey, bool> = HashMap::new();
     let mut flights = FuturesUnordered::new();
-    let mut fitting: Option<JoinHandle<crate::gate::GateModel>> = None;
+    let mut fitting: Option<JoinHandle<(GateModel, Clusters)>> = None;
     let (mut fresh, mut repeated) = (false, false);
     let (mut fitted_at, mut fit_time) = (None::<Instant>, Duration::ZERO);
     let mut tick = interval(TICK);
@@ -175,8 +74,9 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
                 fitting = None;
                 fit_time = fitted_at.map_or(Duration::ZERO, |at| at.elapsed());
                 match fitted {
-                    Some(Ok(model)) => {
+                    Some(Ok((model, clusters))) => {
                         tracing::debug!(report = ?model.report, scale = model.prior_scale, "gate fitted");
+                        subnet.probes.set_clusters(clusters);
                         subnet.metrics.fitted(&subnet.view.name, &model.report);
                         subnet.set_gate(model);
                     }
@@ -186,12 +86,18 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
             }
             Some((key, batch, answer, took)) = flights.next(), if !flights.is_empty() => {
                 let (key, batch, answer, took): Probed = (key, batch, answer, took);
-                flying.remove(&key);
+                let trial = flying.remove(&key) == Some(true);
                 match answer {
                     Ok(rows) => {
                         subnet.book.answered(&key, took, batch.len());
-                        subnet.probes.store(key, &batch, rows);
-                        if let Some(progress) = progress.get_mut(&key) {
+                        let contradicted = subnet.probes.store(key, &batch, rows);
+                        if contradicted {
+                            tracing::warn!(expert = %key, "its answers are not what was kept of it; it is probed anew");
+                        }
+                        if let Some(progress) = progress.get_mut(&key).filter(|_| !trial) {
+                            if contradicted {
+                                (progress.next, progress.rounds) = (0, 0);
+                            }
                             fresh |= progress.rounds == 0;
                             repeated = true;
                             progress.next += batch.len();
@@ -212,26 +118,33 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
         let snapshot = subnet.snapshot();
         let callable = subnet.callable(now);
         progress.retain(|key, _| snapshot.experts.iter().any(|listed| listed.key == *key));
-        subnet.probes.with(|rows| rows.retain(|key, _| progress.contains_key(key)));
+        subnet.probes.retain(|key| progress.contains_key(key));
         let mut complete = true;
         for listed in &callable {
-            let state = progress.entry(listed.key).or_insert_with(|| Progress {
-                order: subnet.probes.order(listed, subnet.policy.prior_temperature, seed),
-                next: 0,
-                rounds: 0,
-                asked_at: now,
+            let state = progress.entry(listed.key).or_insert_with(|| {
+                let order = subnet.probes.order(listed, subnet.policy.prior_temperature, seed);
+                let adopted = subnet.probes.adopt(&listed.key);
+                fresh |= adopted;
+                // One batch confirms what was kept, if nothing is missing.
+                let whole = adopted && subnet.probes.answered(&listed.key) >= order.len();
+                Progress { order, next: 0, rounds: u32::from(whole), asked_at: None }
             });
             complete &= state.rounds > 0;
-            let due = state.rounds == 0 || now.duration_since(state.asked_at) >= subnet.policy.reprobe_every;
-            if !due || flying.contains(&listed.key) || flights.len() >= AT_ONCE || state.order.is_empty() {
+            let trial = subnet.book.is_suspect(&listed.key, now);
+            let rested = state.asked_at.is_none_or(|at| now.duration_since(at) >= subnet.policy.reprobe_every);
+            let due = trial || state.rounds == 0 || rested;
+            if !due || flying.contains_key(&listed.key) || flights.len() >= AT_ONCE || state.order.is_empty() {
                 continue;
             }
             let most = (listed.descriptor.capacity.max_batch as usize).clamp(1, subnet.policy.probe_batch);
+            let (most, patience) = if trial { (1, TRIAL_PATIENCE) } else { (most, PATIENCE) };
             let mut batch: Vec<usize> = state.order[state.next..].iter().copied().take(most).collect();
             batch.sort_unstable();
-            state.asked_at = now;
-            flying.insert(listed.key);
-            flights.push(ask(Arc::clone(&subnet), Arc::clone(listed), batch, RequestId(rng.random())));
+            if !trial {
+                state.asked_at = Some(now);
+            }
+            flying.insert(listed.key, trial);
+            flights.push(ask(Arc::clone(&subnet), Arc::clone(listed), batch, patience, RequestId(rng.random())));
         }
         let since = fitted_at.map_or(Duration::MAX, |at| now.duration_since(at));
         let calm = REFIT.max(fit_time.saturating_mul(FIT_SHARE));
@@ -244,14 +157,17 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
                 min_probes: subnet.policy.min_probes,
                 k: subnet.policy.k,
             };
-            fitting = Some(tokio::task::spawn_blocking(move || fit(&set, &experts, &policy)));
+            let alike = subnet.policy.alike;
+            fitting = Some(tokio::task::spawn_blocking(move || {
+                (fit(&set, &experts, &policy), cluster(&set, &experts, alike))
+            }));
         }
     }
 }
 
 type Probed = (ExpertKey, Vec<usize>, Result<Vec<Vec<f32>>, Failure>, Duration);
 
-async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, id: RequestId) -> Probed {
+async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, patience: Duration, id: RequestId) -> Probed {
     let schema = &subnet.view.schema;
     let start = Instant::now();
     let answer = async {
@@ -263,11 +179,11 @@ async fn ask(subnet: Arc<Subnet>, listed: Arc<Listed>, batch: Vec<usize>, id: Re
             id,
             subnet: subnet.view.name.clone(),
             checkpoint: listed.key.checkpoint,
-            budget_ms: PATIENCE.as_millis() as u32,
+            budget_ms: patience.as_millis() as u32,
             tensors: vec![tensor],
         };
         let addresses = &listed.descriptor.addresses;
-        let response = subnet.transport.forward(listed.key.peer, addresses, request, PATIENCE).await?;
+        let response = subnet.transport.forward(listed.key.peer, addresses, request, patience).await?;
         Ok(read_rows(schema, listed.key.checkpoint, batch.len(), &response)?)
     };
     let answer = answer.await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use crate::chain::ChainPort;
 use crate::config::{ConfigError, Policy, RouterConfig, SubnetView};
 use crate::directory::table::TableRules;
 use crate::directory::{self, DirectoryConfig, Neurons};
+use crate::dispatch::load;
 use crate::feedback::{self, FeedbackKeys};
 use crate::metrics::Metrics;
 use crate::probing;
@@ -27,6 +28,8 @@ use crate::transport::Transport;
 
 /// How long requests in flight may take when the router stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often what was learned is written to disk.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +130,7 @@ impl Router {
                 let book = AuditBook::open(&parts.data_dir, subnet.view.netuid, &genesis, penalty)?;
                 jobs.push(subnet.audit(book));
             }
+            subnet.resume(&parts.data_dir, &genesis);
             subnet.feedback.open(parts.feedback.is_some());
             subnets.push(Arc::new(subnet));
         }
@@ -183,6 +187,7 @@ impl Router {
             if let Err(error) = subnet.ledger().save() {
                 tracing::error!(%error, "the ledger could not be saved");
             }
+            subnet.keep();
         }
     }
 }
@@ -217,10 +222,29 @@ fn spawn_subnet(
     let uids = chain.is_some().then(|| neurons.subscribe());
     tasks.spawn(directory::run(config, Arc::clone(&subnet.transport), uids, subnet.directory(), stop.clone()));
     tasks.spawn(probing::run(Arc::clone(subnet), seed, stop.clone()));
+    tasks.spawn(load::watch(Arc::clone(subnet), stop.clone()));
     tasks.spawn(stream::run(Arc::clone(subnet), seed, stop.clone()));
+    tasks.spawn(keep(Arc::clone(subnet), stop.clone()));
     tasks.spawn(watch_figures(Arc::clone(subnet), stop.clone()));
     if let Some(chain) = chain {
         tasks.spawn(keeper::run(Arc::clone(subnet), chain, neurons, stop.clone()));
+    }
+}
+
+/// Keeps on disk what was learned; the last time when the router stops ([`Router::stop`]).
+async fn keep(subnet: Arc<Subnet>, stop: CancellationToken) {
+    let mut tick = interval_at(Instant::now() + KEEP_EVERY, KEEP_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            _ = tick.tick() => {}
+        }
+        let kept = Arc::clone(&subnet);
+        if let Err(error) = tokio::task::spawn_blocking(move || kept.keep()).await {
+            tracing::error!(%error, "keeping the gate failed");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! All that a router holds of one subnet: what requests read, and what background tasks keep up to date.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use glia_protocol::ContentHash;
 use tokio::sync::watch;
@@ -14,9 +15,12 @@ use crate::dispatch::book::Book;
 use crate::expert::Listed;
 use crate::feedback::Feedback;
 use crate::gate::GateModel;
+use crate::gate::store::Header;
+use crate::learning::{self, Learning};
 use crate::metrics::Metrics;
 use crate::probing::Probes;
 use crate::scoring::ledger::Ledger;
+use crate::scoring::stream::Traffic;
 use crate::scoring::tally::SharedTally;
 use crate::transport::Transport;
 
@@ -39,7 +43,11 @@ pub struct Subnet {
     /// Latencies and bans.
     pub book: Book,
     /// Labelled items and what experts answered to them.
-    pub probes: Probes,
+    pub probes: Arc<Probes>,
+    /// What scored traffic teaches.
+    pub online: Learning,
+    /// What requests look like, so that canaries look alike.
+    pub traffic: Traffic,
     /// What was seen of each expert since the last epoch.
     pub tally: SharedTally,
     /// Figures for operators.
@@ -47,6 +55,8 @@ pub struct Subnet {
     ledger: Mutex<Ledger>,
     directory: watch::Sender<Arc<Snapshot>>,
     gate: watch::Sender<Arc<GateModel>>,
+    /// Where and as whose what was learned is kept.
+    kept_in: OnceLock<(PathBuf, Header)>,
 }
 
 impl Subnet {
@@ -63,8 +73,12 @@ impl Subnet {
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let feature_map = view.validate()?;
+        let probes = Arc::new(Probes::new(&view, &policy, seed));
         Ok(Self {
-            probes: Probes::new(&view, &policy, seed),
+            online: Learning::new(Arc::clone(&probes), policy.prior_temperature),
+            traffic: Traffic::default(),
+            probes,
+            kept_in: OnceLock::new(),
             feature_map,
             book: Book::new(policy.hedge_share),
             tally: SharedTally::default(),
@@ -112,6 +126,33 @@ impl Subnet {
         self.gate.send_replace(Arc::new(gate));
     }
 
+    /// Goes on with what a router of this subnet on `chain` learned before and kept in `folder`, and keeps it there from now
+    /// on. What cannot be used is said in the log.
+    pub fn resume(&self, folder: &Path, chain: &str) {
+        let header = Header {
+            chain: chain.to_owned(),
+            netuid: self.view.netuid,
+            feature_map: self.feature_map,
+            features: self.view.feature_map.features(),
+            classes: self.view.schema.classes().len(),
+        };
+        let path = learning::path(folder, self.view.netuid);
+        if let Some(kept) = learning::load(&path, &header) {
+            self.online.restore(kept);
+        }
+        // Only the first folder counts.
+        let _ = self.kept_in.set((path, header));
+    }
+
+    /// Writes what was learned to the folder of [`Self::resume`], if there is one. Blocks.
+    pub fn keep(&self) {
+        let Some((path, header)) = self.kept_in.get() else { return };
+        let kept = self.online.keep(&self.snapshot().experts, crate::directory::wall_ms());
+        if let Err(error) = learning::save(path, header, &kept) {
+            tracing::error!(path = %path.display(), %error, "the gate could not be kept");
+        }
+    }
+
     /// The ledger; the guard must not be held across an await.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
@@ -120,9 +161,11 @@ impl Subnet {
     /// Candidates that are neither banned at `now` nor condemned by audits, in the order of their keys.
     #[must_use]
     pub fn callable(&self, now: Instant) -> Vec<Arc<Listed>> {
-        let snapshot = self.snapshot();
+        let (snapshot, wall_ms) = (self.snapshot(), crate::directory::wall_ms());
+        // A descriptor that ran out is no candidate, even if the directory that should have said so stands still.
+        let valid = |listed: &Arc<Listed>| listed.candidate && listed.descriptor.expires_at_ms > wall_ms;
         let free = |listed: &&Arc<Listed>| {
-            listed.candidate && !self.book.is_banned(&listed.key, now) && !self.audits.condemns(&listed.hotkey())
+            valid(listed) && !self.book.is_banned(&listed.key, now) && !self.audits.condemns(&listed.hotkey())
         };
         snapshot.experts.iter().filter(free).cloned().collect()
     }
@@ -130,8 +173,11 @@ impl Subnet {
     /// Whether a request could be answered now by an expert that is no newcomer (by anybody, where nothing can be probed).
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let gate = self.gate();
-        let proven = |listed: &Arc<Listed>| gate.experts.get(&listed.key).is_some_and(|g| g.proven && !g.is_shut_out());
+        let (gate, learned) = (self.gate(), self.online.view());
+        let proven = |listed: &Arc<Listed>| {
+            let known = gate.experts.get(&listed.key).is_some_and(|g| g.proven && !g.is_shut_out());
+            known && !learned.is_shut_out(&listed.key)
+        };
         let callable = self.callable(Instant::now());
         callable.iter().filter(|listed| self.probes.goal() == 0 || proven(listed)).count() >= self.policy.k_min
     }

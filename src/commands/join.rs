@@ -1,5 +1,6 @@
 //! `glia join`: a checkpoint becomes an expert of the mesh.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,9 @@ use glia_experts::checkpoint::LoadedCheckpoint;
 use glia_experts::device::DeviceChoice;
 use glia_experts::serve::{ExpertServer, ServeConfig};
 use glia_experts::subnet::Subnet;
-use glia_peer::Network;
+use glia_peer::{ForwardHandler, Network};
+use glia_protocol::ContentHash;
+use glia_testnet::adversary::{Adversary, Behaviour};
 
 use crate::cli::{DeviceArg, JoinArgs};
 use crate::mesh::{Claim, Entrance};
@@ -91,7 +94,11 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         DeviceArg::Wgpu => DeviceChoice::Wgpu,
     };
     let config = ServeConfig { publish: !args.private, ..ServeConfig::default() };
-    let server = ExpertServer::start(network.clone(), subnet.clone(), vec![loaded], device, config).await?;
+    let server = ExpertServer::local(subnet.clone(), vec![loaded], device, config).await?;
+    network.serve(match args.behave {
+        None => server.handler(),
+        Some(behaviour) => misbehaving(server.handler(), behaviour, &name),
+    });
     network.advertise(server.offers(), server.load_source()).await?;
 
     let addresses = network.data_addresses();
@@ -118,6 +125,15 @@ async fn start(args: &JoinArgs) -> anyhow::Result<Joined> {
         network.peer_id()
     );
     Ok(Joined { network, server, _claim: claim })
+}
+
+/// A liar of the testnet in front of the honest `handler`; its random numbers come from its name.
+fn misbehaving(handler: Arc<dyn ForwardHandler>, behaviour: Behaviour, name: &str) -> Arc<dyn ForwardHandler> {
+    tracing::warn!("{name} misbehaves as it was told to: {behaviour}");
+    let [a, b, c, d, e, f, g, h, ..] = ContentHash::of(name.as_bytes()).0;
+    let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    // A crash is not an orderly end.
+    Arc::new(Adversary::new(handler, behaviour, seed).ends_by(|| std::process::abort()))
 }
 
 /// The axon on chain is a courtesy to other clients; the mesh itself finds experts in the DHT.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use glia_experts::subnet::Subnet;
+use glia_experts::roster::USUAL_SEED;
 use glia_experts::train::TrainOptions;
 use glia_testnet::control::{self, Down, ProcessStatus};
 use glia_testnet::lab;
@@ -40,8 +40,9 @@ pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
             place = flags(&args.place)
         );
     }
-    let subnet = Subnet::by_name("vision")?;
-    let roster = lab::roster(&args.roster, usize::from(args.experts.unwrap_or(USUAL_EXPERTS)), &subnet)?;
+    let subnet = lab::subnet_of(&args.roster)?;
+    let experts = usize::from(args.experts.unwrap_or(USUAL_EXPERTS));
+    let roster = lab::roster_seeded(&args.roster, experts, args.seed.unwrap_or(USUAL_SEED), &subnet)?;
     let checkpoints = process::home(args.place.data_dir.as_deref())?.join("checkpoints");
     let options = TrainOptions { dense: false, ..TrainOptions::default() };
     let trained = lab::train(&subnet, &roster, &checkpoints, &options, &progress, &stop).await?;

@@ -59,6 +59,9 @@ pub fn expert(spec: &TestnetSpec, expert: &ExpertSpec, meet: &Meeting) -> Launch
     args.push(expert.checkpoint.clone().into_os_string());
     args.extend(words(&["--bootstrap", &meet.bootstrap, "--chain", &meet.chain, "--listen", ANY_PORT]));
     args.extend(words(&["--network", spec.network.as_str(), "--name", &expert.name, "--device", &spec.device]));
+    if let Some(behaviour) = expert.behave {
+        args.extend(words(&["--behave", &behaviour.to_string()]));
+    }
     launch(spec, &expert.name, args)
 }
 
@@ -118,7 +121,7 @@ mod tests {
     fn an_expert_is_told_everything_it_needs() {
         let spec = TestnetSpec::new("t", Path::new("/tmp/t"), Path::new("/bin/sh")).unwrap();
         let meet = Meeting { chain: "ws://127.0.0.1:1".into(), bootstrap: "/ip4/127.0.0.1/udp/2/quic-v1".into() };
-        let one = ExpertSpec { name: "expert-1".into(), checkpoint: "/tmp/a b.safetensors".into() };
+        let one = ExpertSpec::honest("expert-1", Path::new("/tmp/a b.safetensors"));
         let launch = expert(&spec, &one, &meet);
         let line: Vec<_> = launch.args.iter().map(|arg| arg.to_string_lossy()).collect();
         let line = line.join("|");
@@ -127,5 +130,10 @@ mod tests {
              ws://127.0.0.1:1|--listen|127.0.0.1:0|--network|testnet-"
         ));
         assert!(line.contains("|--data-dir|/tmp/t/nodes/expert-1|--ready-file|/tmp/t/run/expert-1.ready|"));
+        assert!(!line.contains("--behave"));
+        let liar = ExpertSpec { behave: "collude:2".parse().ok(), ..one };
+        let args = expert(&spec, &liar, &meet).args;
+        let at = args.iter().position(|arg| arg == "--behave").unwrap();
+        assert_eq!(args[at + 1], "collude:2");
     }
 }

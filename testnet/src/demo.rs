@@ -32,13 +32,13 @@ pub struct DemoOptions {
     pub json: Option<PathBuf>,
     /// Leave the mesh running.
     pub keep: bool,
-    /// A built-in roster (`dirichlet`, `classes`, `iid`) or a TOML file.
+    /// A built-in roster (`dirichlet`, `classes`, `iid`, `transforms`) or a TOML file.
     pub roster: String,
     /// Experts of a built-in roster.
     pub experts: usize,
     /// Routers.
     pub routers: usize,
-    /// Seed of the bootstrap intervals.
+    /// Seed of a built-in roster and of the bootstrap intervals.
     pub seed: u64,
     /// Experts asked per request, one evaluation each.
     pub ks: Vec<usize>,
@@ -94,8 +94,8 @@ pub async fn run_demo(
 ) -> Result<Report> {
     let began = Instant::now();
     ensure!(!options.ks.is_empty(), "name at least one k to evaluate");
-    let subnet = Subnet::by_name("vision")?;
-    let roster = lab::roster(&options.roster, options.experts, &subnet)?;
+    let subnet = lab::subnet_of(&options.roster)?;
+    let roster = lab::roster_seeded(&options.roster, options.experts, options.seed, &subnet)?;
     let checkpoints = match &options.checkpoints {
         Some(folder) => folder.clone(),
         None => data_home()?.join("checkpoints"),
@@ -186,7 +186,7 @@ pub async fn run_demo(
 }
 
 fn from_cache(trained: &Trained) -> bool {
-    trained.experts.iter().chain(&trained.dense).all(|one| one.reused)
+    trained.all().all(|one| one.reused)
 }
 
 fn spec(options: &DemoOptions, program: &Path, trained: &Trained, subnet: &Subnet) -> Result<TestnetSpec> {
@@ -268,7 +268,7 @@ fn how_to_talk(testnet: Testnet) -> Result<String> {
     let chain = testnet.chain_url().to_owned();
     let bootstrap = testnet.bootstrap().to_owned();
     let router = testnet.routers().first().map_or_else(String::new, |(_, client)| client.url().to_owned());
-    let network = testnet.spec().network.clone();
+    let (network, subnet) = (testnet.spec().network.clone(), testnet.spec().subnet.clone());
     testnet.leave_running()?;
     let place = place(&dir);
     let dir = dir.display();
@@ -278,7 +278,7 @@ fn how_to_talk(testnet: Testnet) -> Result<String> {
          glia chain metagraph --chain {chain} --netuid 1\n  \
          glia testnet status{place}\n  \
          glia testnet logs router-1{place}\n  \
-         glia join --subnet vision --checkpoint FILE --bootstrap {bootstrap} --chain {chain} --network {network}\n  \
+         glia join --subnet {subnet} --checkpoint FILE --bootstrap {bootstrap} --chain {chain} --network {network}\n  \
          glia testnet down{place}\n"
     ))
 }

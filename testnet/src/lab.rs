@@ -1,6 +1,6 @@
 //! Experts from `glia-experts`: trains or loads a roster, answers the test set with each model alone, no mesh between.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use glia_experts::checkpoint::{CheckpointMeta, LoadedCheckpoint};
 use glia_experts::device::{ComputeDevice, DeviceChoice};
 use glia_experts::evaluate::probabilities;
-use glia_experts::roster::Roster;
-use glia_experts::subnet::Subnet;
+use glia_experts::roster::{self, Roster, USUAL_SEED};
+use glia_experts::subnet::{Subnet, VISION};
 use glia_experts::train::{Progress as Event, TrainError, TrainOptions, Trained, train_roster};
 use glia_protocol::tensor::TensorHeader;
 use tokio_util::sync::CancellationToken;
@@ -21,18 +21,43 @@ use crate::report::{Dense, Single};
 use crate::spec::ExpertSpec;
 use crate::testnet::Interrupted;
 
-/// A built-in roster (`classes`, `dirichlet`, `iid`) of `experts` experts, or the one in a TOML file.
+/// The subnet that the built-in roster `choice` is for, or that the roster file `choice` names.
 ///
 /// # Errors
-/// When there is neither, or the file says something impossible.
-pub fn roster(choice: &str, experts: usize, subnet: &Subnet) -> Result<Roster> {
-    let path = Path::new(choice);
-    if !path.is_file() {
-        return Roster::builtin(choice, experts)
-            .with_context(|| format!("{choice:?} is neither a roster file nor a built-in roster"));
+/// When a file names no subnet this build knows.
+pub fn subnet_of(choice: &str) -> Result<Subnet> {
+    if !Path::new(choice).is_file() {
+        return Ok(Subnet::by_name(roster::subnet_of(choice).unwrap_or(VISION))?);
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {choice}"))?;
-    Roster::from_toml(&text, subnet).with_context(|| format!("roster {choice}"))
+    let named = Roster::subnet_in(&read(choice)?).with_context(|| format!("roster {choice}"))?;
+    Subnet::by_name(&named).with_context(|| format!("roster {choice}"))
+}
+
+fn read(roster: &str) -> Result<String> {
+    std::fs::read_to_string(roster).with_context(|| format!("cannot read {roster}"))
+}
+
+/// A built-in roster (`classes`, `dirichlet`, `iid`, `transforms`) of `experts` experts with the usual seed, or the one
+/// in a TOML file.
+///
+/// # Errors
+/// When there is neither, the file says something impossible, or the roster is for another subnet.
+pub fn roster(choice: &str, experts: usize, subnet: &Subnet) -> Result<Roster> {
+    roster_seeded(choice, experts, USUAL_SEED, subnet)
+}
+
+/// The same with a seed for a built-in roster: how data is divided and where training starts.
+///
+/// # Errors
+/// As [`roster`](fn@roster).
+pub fn roster_seeded(choice: &str, experts: usize, seed: u64, subnet: &Subnet) -> Result<Roster> {
+    if !Path::new(choice).is_file() {
+        let roster = Roster::builtin_seeded(choice, experts, seed)
+            .with_context(|| format!("{choice:?} is neither a roster file nor a built-in roster"))?;
+        roster.validate(subnet).with_context(|| format!("roster {choice}"))?;
+        return Ok(roster);
+    }
+    Roster::from_toml(&read(choice)?, subnet).with_context(|| format!("roster {choice}"))
 }
 
 /// Trains `roster` into `folder`, or loads what is already there, with one progress step for all of it.
@@ -73,7 +98,7 @@ pub async fn train(
         Err(TrainError::Stopped) => return Err(Interrupted.into()),
         other => other?,
     };
-    let all = trained.experts.iter().chain(&trained.dense);
+    let all = trained.all();
     let (reused, total) = (all.clone().filter(|one| one.reused).count(), all.count());
     if let Ok(step) = Arc::try_unwrap(step) {
         let took = started.elapsed().as_secs_f64();
@@ -88,8 +113,7 @@ pub async fn train(
 /// What a testnet needs to start the trained experts.
 #[must_use]
 pub fn expert_specs(trained: &Trained) -> Vec<ExpertSpec> {
-    let spec = |path: &PathBuf, name: &str| ExpertSpec { name: name.to_owned(), checkpoint: path.clone() };
-    trained.experts.iter().map(|expert| spec(&expert.path, &expert.name)).collect()
+    trained.experts.iter().map(|expert| ExpertSpec::honest(&expert.name, &expert.path)).collect()
 }
 
 /// The first `limit` items of the subnet's test split, spread evenly over it; all when `None`.
@@ -164,6 +188,7 @@ fn trained_on(meta: &CheckpointMeta, labels: &[String]) -> String {
         "noise" => return "nothing (random parameters)".to_owned(),
         "iid" => return "a random shard of all classes".to_owned(),
         "all" => return "everything".to_owned(),
+        "domains" => return format!("pictures {}", meta.domains.join(", ")),
         _ => {}
     }
     let own = crate::report::own_classes(&meta.counts);

@@ -10,9 +10,10 @@
 //! Nothing waits for luck: a process is ready when it wrote its ready file, a testnet is complete when every router
 //! has probed every expert. Whatever ends this process, the children of an attached testnet end with it.
 //!
-//! Modules, in flow order: [`spec`], [`commands`], [`identity`], [`process`], [`state`], [`testnet`], [`control`],
+//! Modules, in flow order: [`adversary`] (liars for drills), [`spec`], [`commands`], [`identity`], [`process`], [`state`], [`testnet`], [`control`],
 //! [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`].
 
+pub mod adversary;
 pub mod spec;
 
 pub mod commands;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use glia_protocol::{ContentHash, NetworkId, SubnetName};
 
+use crate::adversary::Behaviour;
+
 /// One expert process to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpertSpec {
@@ -13,6 +15,22 @@ pub struct ExpertSpec {
     pub name: String,
     /// The checkpoint it serves.
     pub checkpoint: PathBuf,
+    /// How it misbehaves; honest when `None`.
+    pub behave: Option<Behaviour>,
+}
+
+impl ExpertSpec {
+    /// An honest expert.
+    #[must_use]
+    pub fn honest(name: &str, checkpoint: &Path) -> Self {
+        Self { name: name.to_owned(), checkpoint: checkpoint.to_owned(), behave: None }
+    }
+
+    /// A liar.
+    #[must_use]
+    pub fn liar(name: &str, checkpoint: &Path, behave: Behaviour) -> Self {
+        Self { behave: Some(behave), ..Self::honest(name, checkpoint) }
+    }
 }
 
 /// How long the processes live.
@@ -192,12 +210,12 @@ mod tests {
     fn a_spec_that_cannot_run_says_why() {
         let mut spec = TestnetSpec::new("a", Path::new("/tmp/x"), Path::new("/bin/sh")).unwrap();
         assert!(spec.validate().unwrap_err().to_string().contains("at least one expert"));
-        let expert = |name: &str| ExpertSpec { name: name.to_owned(), checkpoint: "/bin/sh".into() };
+        let expert = |name: &str| ExpertSpec::honest(name, Path::new("/bin/sh"));
         spec.experts = vec![expert("one"), expert("one")];
         assert!(spec.validate().unwrap_err().to_string().contains("two experts are called \"one\""));
         spec.experts = vec![expert("router-1")];
         assert!(spec.validate().unwrap_err().to_string().contains("another process"));
-        spec.experts = vec![ExpertSpec { name: "one".into(), checkpoint: "/nowhere".into() }];
+        spec.experts = vec![ExpertSpec::honest("one", Path::new("/nowhere"))];
         assert!(spec.validate().unwrap_err().to_string().contains("glia train"));
     }
 }

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("glia-chain-runtime", &["glia-chain-pallet"]),
     ("glia-chain-devnode", &["glia-chain-runtime"]),
     ("glia-chain-client", &[]),
-    ("glia-testnet", &["glia-protocol", "glia-experts", "glia-router", "glia-chain-client"]),
+    ("glia-testnet", &["glia-protocol", "glia-peer", "glia-experts", "glia-router", "glia-chain-client"]),
 ];
 
 #[test]

@@ -21,6 +21,8 @@ pub struct Hyperparameters {
     pub weights_version_key: u64,
     /// The fewest weights one `set_weights` must carry.
     pub min_allowed_weights: u16,
+    /// The largest share of the sum of a row that one uid may have, as a fraction of 65535.
+    pub max_weight_limit: u16,
     /// Whether weights must be committed and revealed; plain `set_weights` is then refused.
     pub commit_reveal_enabled: bool,
     /// Epochs between a commit and its reveal.
@@ -243,12 +245,18 @@ async fn hyperparameters(view: &View, netuid: u16) -> Result<Hyperparameters, Re
         |index: usize| -> Result<u64, ReadError> { Ok(view.decode(&slots[index], &fetched)?.unwrap_or_default()) };
     let flag =
         |index: usize| -> Result<bool, ReadError> { Ok(view.decode(&slots[index], &fetched)?.unwrap_or_default()) };
+    // Not every Bittensor-like chain has a limit.
+    let max_weight_limit = match subnet("MaxWeightsLimit") {
+        Ok(slot) => view.get(slot).await?.unwrap_or(u16::MAX),
+        Err(_) => u16::MAX,
+    };
     Ok(Hyperparameters {
         block: view.number,
         tempo: short(0)?,
         weights_rate_limit: long(1)?,
         weights_version_key: long(2)?,
         min_allowed_weights: short(3)?,
+        max_weight_limit,
         commit_reveal_enabled: flag(4)?,
         reveal_period_epochs: long(5)?,
         max_allowed_uids: short(6)?,

@@ -17,8 +17,10 @@ pub struct CheckpointMeta {
     pub subnet: String,
     /// Name of the architecture.
     pub architecture: String,
-    /// Kind of its roster entry: `classes`, `dirichlet`, `iid`, `noise`, `all`.
+    /// Kind of its roster entry: `classes`, `dirichlet`, `iid`, `domains`, `noise`, `all`.
     pub kind: String,
+    /// Names of the domains its images were shown in; empty in a subnet without domains.
+    pub domains: Vec<String>,
     /// Training images of each class.
     pub counts: Vec<u64>,
     /// Training images.
@@ -45,6 +47,8 @@ struct Json {
     subnet: String,
     architecture: String,
     kind: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    domains: Vec<String>,
     counts: Vec<u64>,
     examples: u64,
     seed: u64,
@@ -73,6 +77,7 @@ impl CheckpointMeta {
             subnet: self.subnet.clone(),
             architecture: self.architecture.clone(),
             kind: self.kind.clone(),
+            domains: self.domains.clone(),
             counts: self.counts.clone(),
             examples: self.examples,
             seed: self.seed,
@@ -100,6 +105,7 @@ impl CheckpointMeta {
             subnet: json.subnet,
             architecture: json.architecture,
             kind: json.kind,
+            domains: json.domains,
             counts: json.counts,
             examples: json.examples,
             seed: json.seed,
@@ -123,6 +129,11 @@ impl CheckpointMeta {
         }
         if meta.feature_map != subnet.feature_map_hash() {
             return Err(CheckpointError::Foreign(format!("it was described with feature map {}", meta.feature_map)));
+        }
+        let known = subnet.domains();
+        let shown = |name: &String| known.iter().any(|domain| domain.to_string() == *name);
+        if meta.domains.len() > known.len() || !meta.domains.iter().all(shown) {
+            return refuse("it names a domain that the subnet does not have".to_owned());
         }
         if meta.counts.len() != subnet.labels().len() {
             return refuse(format!("{} class counts for {} classes", meta.counts.len(), subnet.labels().len()));

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::{Kind, MAX_EXPERTS};
 use crate::data::Split;
-use crate::subnet::Subnet;
+use crate::subnet::{Subnet, VISION_TRANSFORMS};
 
 /// Fewest images a Dirichlet part may get; unluckier draws are drawn again.
 pub const DIRICHLET_MIN: usize = 100;
@@ -52,9 +52,32 @@ pub(super) fn check(kind: &Kind, subnet: &Subnet) -> Result<(), String> {
             }
         }
         Kind::Iid { examples, part } => {
+            if *examples == 0 {
+                return Err(format!("`examples` must be at least 1: a shard is 1 to {train} images"));
+            }
             let end = (u64::from(*part) + 1) * u64::from(*examples);
-            if *examples == 0 || end > train as u64 {
+            if end > train as u64 {
                 return Err(format!("shard {part} of {examples} images needs {end} images, there are {train}"));
+            }
+        }
+        Kind::Domains { domains, part, parts } => {
+            let known = subnet.domains().len();
+            if known < 2 {
+                return Err(format!("{} shows its images in no domains; {VISION_TRANSFORMS} does", subnet.name()));
+            }
+            if domains.is_empty() {
+                return Err("it needs at least one domain".to_owned());
+            }
+            for (index, domain) in domains.iter().enumerate() {
+                if usize::from(*domain) >= known {
+                    return Err(format!("domain {domain} does not exist; domains are 0 to {}", known - 1));
+                }
+                if domains[..index].contains(domain) {
+                    return Err(format!("domain {} is listed twice", subnet.domains()[usize::from(*domain)]));
+                }
+            }
+            if *parts == 0 || *parts as usize > MAX_EXPERTS || part >= parts {
+                return Err(format!("part {part} of {parts} parts does not exist"));
             }
         }
         Kind::Noise | Kind::All => {}
@@ -77,6 +100,12 @@ pub(super) fn examples(kind: &Kind, split_seed: u64, subnet: &Subnet) -> Result<
             order.shuffle(&mut ChaCha8Rng::seed_from_u64(split_seed));
             let (size, part) = (*examples as usize, *part as usize);
             order[part * size..(part + 1) * size].to_vec()
+        }
+        Kind::Domains { domains, part, parts } => {
+            let dealt = train.deal_domains(split_seed);
+            let mut members: Vec<usize> = (0..train.len()).filter(|&index| domains.contains(&dealt[index])).collect();
+            members.shuffle(&mut ChaCha8Rng::seed_from_u64(split_seed));
+            members.into_iter().skip(*part as usize).step_by(*parts as usize).collect()
         }
         Kind::Noise | Kind::All => (0..train.len()).collect(),
     };

@@ -9,13 +9,14 @@ use rand::seq::SliceRandom;
 
 use super::{CancellationToken, Progress, TrainOptions};
 use crate::data::{CLASSES, Split};
-use crate::model::{Architecture, Cnn, ModelError, Parameters, images};
+use crate::model::{Cnn, ModelError, Parameters, images};
 
 /// Steps between two reports of the loss; reading it back makes the device wait.
 const REPORT_EVERY: usize = 10;
 
 pub(super) struct Plan<'a> {
     pub(super) options: &'a TrainOptions,
+    pub(super) learning_rate: f64,
     pub(super) epochs: u32,
     pub(super) steps: usize,
     pub(super) index: usize,
@@ -50,7 +51,7 @@ pub(super) fn fit(
             let batch = data.select(batch);
             let loss = cross_entropy(net.logits(images(batch.pixels(), &device)), batch.classes(), &device);
             let gradients = GradientsParams::from_grads(loss.backward(), &net);
-            let rate = plan.options.learning_rate * cosine(step, plan.steps);
+            let rate = plan.learning_rate * cosine(step, plan.steps);
             net = adam.step(rate, net, gradients);
             step += 1;
             if step % REPORT_EVERY == 0 || step == plan.steps {
@@ -63,7 +64,7 @@ pub(super) fn fit(
         }
     }
     let values = net.valid().to_values().map_err(FitError::Model)?;
-    Parameters::new(Architecture::Cnn28, values).ok_or(FitError::Diverged)
+    Parameters::new(parameters.architecture(), values).ok_or(FitError::Diverged)
 }
 
 /// From 1 at the first step to 0.1 at the last.

@@ -61,6 +61,7 @@ fn the_same_entry_gives_the_same_checkpoint_and_is_not_trained_twice() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let roster = Roster {
         subnet: "vision".to_owned(),
+        seed: 7,
         experts: vec![
             entry("a", Kind::Iid { examples: 60, part: 0 }),
             entry("b", Kind::Iid { examples: 60, part: 1 }),
@@ -113,4 +114,48 @@ fn training_stops_when_told_and_leaves_no_file() {
     let result = train_roster(vision(), &roster, folder.path(), &options(), &halt, &stop);
     assert!(matches!(result, Err(TrainError::Stopped)), "{result:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn dense_rivals_see_as_many_images_as_all_experts_and_one_has_as_many_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = |part| entry(&format!("shard-{part}"), Kind::Iid { examples: 900, part });
+    let experts = vec![shard(0), shard(1), shard(2), entry("liar", Kind::Noise)];
+    let roster = Roster { subnet: "vision".to_owned(), seed: 7, experts };
+    let few = TrainOptions { images: 1800, epochs: (2, 2), dense: true, dense_total: true, ..options() };
+    let train = || train_roster(vision(), &roster, folder.path(), &few, &|_| {}, &CancellationToken::new()).unwrap();
+    let trained = train();
+    let (dense, total) = (trained.dense.as_ref().unwrap(), trained.dense_total.as_ref().unwrap());
+    let one = trained.experts[0].checkpoint.parameters.count();
+    assert_eq!(dense.checkpoint.parameters.count(), one);
+    let wide = total.checkpoint.parameters.count();
+    assert!(wide.abs_diff(3 * one) * 30 < 3 * one, "{wide} parameters against three times {one}; liars do not count");
+    assert_eq!((dense.name.as_str(), total.name.as_str()), ("dense", "dense-total"));
+    assert!(total.checkpoint.meta.architecture.starts_with("cnn28-s2-"));
+    assert_ne!(total.checkpoint.meta.architecture, dense.checkpoint.meta.architecture);
+    for rival in [dense, total] {
+        // 3 × 900 × 2 images, in whole passes over 5200.
+        assert_eq!((rival.checkpoint.meta.examples, rival.checkpoint.meta.epochs), (5200, 1));
+    }
+    assert_eq!(trained.all().count(), 6);
+    // What is in the file is what was trained, and it is found again.
+    let again = train();
+    assert!(again.all().all(|expert| expert.reused));
+    assert_eq!(again.dense_total.unwrap().checkpoint.hash, total.checkpoint.hash);
+    let device = ComputeDevice::open(DeviceChoice::Cpu).unwrap();
+    let split = vision().validation();
+    let accuracy =
+        evaluate::probabilities(&total.checkpoint, vision(), &device, split).unwrap().accuracy(split.classes());
+    assert!(accuracy.share() > 0.5, "{accuracy:?}");
+}
+
+#[test]
+fn checkpoints_of_the_usual_seed_are_those_of_the_first_release() {
+    // The key names everything a checkpoint depends on; a change would throw away every cache.
+    let folder = tempfile::tempdir().unwrap();
+    let roster = Roster::builtin_seeded("iid", 8, 7).unwrap();
+    let usual = TrainOptions { device: DeviceChoice::Cpu, ..TrainOptions::default() };
+    let trained = train_one(vision(), &roster.experts[0], folder.path(), &usual, &|_| {}, &CancellationToken::new());
+    let name = trained.unwrap().path.file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(name, "expert-0-362ff8442186.safetensors");
 }

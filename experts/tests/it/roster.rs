@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use glia_experts::roster::{DIRICHLET_MIN, Kind, Roster};
+use glia_experts::roster::{BUILTIN, DIRICHLET_MIN, Entry, Kind, Roster, subnet_of};
 
-use crate::vision;
+use crate::{transforms, vision};
 
 fn refused(text: &str, expected: &str) {
     let error = Roster::from_toml(text, vision()).unwrap_err().to_string();
@@ -13,13 +13,35 @@ fn refused(text: &str, expected: &str) {
 
 #[test]
 fn built_in_rosters_are_valid_and_have_eight_experts() {
-    for name in ["classes", "dirichlet", "iid"] {
+    for name in BUILTIN {
         let roster = Roster::builtin(name, 8).unwrap();
-        roster.validate(vision()).unwrap();
+        let subnet = if name == "transforms" { transforms() } else { vision() };
+        assert_eq!(subnet_of(name), Some(subnet.name().as_str()));
+        roster.validate(subnet).unwrap();
         assert_eq!(roster.experts.len(), 8, "{name}");
     }
     let error = Roster::builtin("zebra", 8).unwrap_err().to_string();
-    assert!(error.contains("dirichlet"), "{error}");
+    assert!(error.contains("classes, dirichlet, iid, transforms"), "{error}");
+    assert_eq!(subnet_of("zebra"), None);
+}
+
+#[test]
+fn another_seed_divides_the_data_and_starts_in_another_way() {
+    for name in BUILTIN {
+        let subnet = if name == "transforms" { transforms() } else { vision() };
+        let usual = Roster::builtin(name, 8).unwrap();
+        assert_eq!(usual, Roster::builtin_seeded(name, 8, 7).unwrap());
+        let other = Roster::builtin_seeded(name, 8, 8).unwrap();
+        other.validate(subnet).unwrap();
+        for (a, b) in usual.experts.iter().zip(&other.experts) {
+            assert_eq!(a.name, b.name);
+            assert_ne!(a.seed, b.seed);
+            assert_ne!(a.examples(subnet).unwrap(), b.examples(subnet).unwrap(), "{name} {}", a.name);
+        }
+    }
+    let dense = |seed| Entry::dense(&Roster::builtin_seeded("iid", 8, seed).unwrap());
+    assert_eq!((dense(7).seed, dense(7).split_seed), (1, 0));
+    assert_ne!(dense(8).seed, dense(7).seed);
 }
 
 #[test]
@@ -106,7 +128,11 @@ fn mistakes_in_a_roster_are_named_in_sentences() {
     refused("subnet = ", "cannot be read");
     refused("subnet = \"smell\"\nexpert = []\n", "is for subnet \"smell\", not for vision");
     refused("subnet = \"vision\"\nexpert = []\n", "1 to 256 experts");
-    refused(&expert("kind = \"wizard\""), "known kinds are classes, dirichlet, iid, noise and all");
+    let kinds = "known kinds are classes, dirichlet, iid, domains, noise, all";
+    refused(&expert("kind = \"wizard\""), kinds);
+    refused(&expert("kind = \"wizard\"\nclasses = [3]"), kinds);
+    refused(&expert("kind = 3"), kinds);
+    refused(&expert(""), kinds);
     refused(&expert("kind = \"classes\""), "needs a list `classes`");
     refused(&expert("kind = \"classes\"\nclasses = [\"cat\"]"), "no class is called \"cat\"");
     refused(&expert("kind = \"classes\"\nclasses = [20]"), "class 20 does not exist");
@@ -117,7 +143,9 @@ fn mistakes_in_a_roster_are_named_in_sentences() {
     refused(&expert("kind = \"dirichlet\"\nparts = 200"), "too many");
     refused(&expert("kind = \"dirichlet\"\npart = 4294967295\nparts = 8"), "does not exist");
     refused(&expert("kind = \"iid\"\nexamples = 5201"), "there are 5200");
-    refused(&expert("kind = \"iid\"\nexamples = 0"), "there are 5200");
+    refused(&expert("kind = \"iid\"\nexamples = 0"), "`examples` must be at least 1");
+    refused(&expert("kind = \"domains\"\ndomains = [\"plain\"]"), "vision-transforms does");
+    refused(&expert("kind = \"iid\"\ndomains = [\"plain\"]"), "has no use for `domains`");
     refused(&expert("kind = \"iid\"\ncolour = 3"), "colour");
     refused(&expert("kind = \"iid\"").replace("\"a\"", "\"A b\""), "a-z, 0-9");
     let twice = expert("kind = \"noise\"") + "[[expert]]\nname = \"a\"\nkind = \"noise\"\n";

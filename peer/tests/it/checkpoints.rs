@@ -129,7 +129,8 @@ async fn lied_to(
         lie(asked)
     });
     let router = start(config()).await;
-    let fetch = router.fetch_checkpoint(peer, &[address], &vision(), hash, max, PATIENCE);
+    let (addresses, subnet) = ([address], vision());
+    let fetch = router.fetch_checkpoint(peer, &addresses, &subnet, hash, max, PATIENCE);
     let error = soon("an answer", fetch).await.unwrap_err();
     router.stop().await;
     endpoint.close(VarInt::from_u32(0), b"");
@@ -230,7 +231,8 @@ async fn a_peer_that_stalls_costs_no_more_than_the_deadline() {
     let router = start(config()).await;
     let subnet = vision();
     let deadline = Duration::from_millis(1500);
-    let fetch = router.fetch_checkpoint(peer, &[address], &subnet, hash, 2 * MIB, deadline);
+    let addresses = [address];
+    let fetch = router.fetch_checkpoint(peer, &addresses, &subnet, hash, 2 * MIB, deadline);
     assert_eq!(soon("the deadline", fetch).await, Err(FetchError::Timeout));
     assert_eq!(soon("the peer is told", given_up.recv()).await, Some(()));
     router.stop().await;

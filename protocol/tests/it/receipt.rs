@@ -28,7 +28,8 @@ fn honest_receipt_is_signed_and_covers_its_answer() {
 #[test]
 fn every_field_is_signed() {
     let other = ContentHash([9; 32]);
-    let bad: Vec<(&str, fn(&mut Receipt, ContentHash))> = vec![
+    type Spoil = fn(&mut Receipt, ContentHash);
+    let bad: [(&str, Spoil); 10] = [
         ("request", |r, _| r.request.0[3] ^= 1),
         ("peer", |r, _| r.peer = PeerKey::from_seed(9).id()),
         ("subnet", |r, _| r.subnet = testing::subnet("visiom")),

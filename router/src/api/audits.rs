@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::mesh::Which;
 use super::{ApiError, ApiState};
 use crate::audit::book::Line;
-use crate::audit::record::{CLOSED, FIRST, FLOOR, POWER};
+use crate::audit::record::{CLOSED, FIRST, FLOOR};
 
 /// Every expert audited so far, in the order of their names.
 pub(super) async fn audits(State(state): State<ApiState>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
@@ -21,7 +21,6 @@ pub(super) async fn audits(State(state): State<ApiState>, Query(which): Query<Wh
         "first": FIRST,
         "floor": FLOOR,
         "closed_credibility": CLOSED,
-        "power": POWER,
         "dropped": subnet.audits.dropped(),
         "condemned": subnet.audits.condemned(),
         "experts": lines.iter().map(line).collect::<Vec<_>>(),

@@ -14,7 +14,7 @@ use super::{ApiError, ApiState};
 use crate::aggregate::top_class;
 use crate::feedback::ClaimError;
 use crate::feedback::keys::{Barred, Door, MAX_KEY};
-use crate::scoring::stream::count as record;
+use crate::scoring::outcome::{Source, record};
 use crate::subnet::Subnet;
 
 /// Bytes of a body: an id, a label and a number.
@@ -103,7 +103,7 @@ fn count(subnet: &Subnet, id: &RequestId, body: &Body, now: Instant) -> Result<J
         ApiError::new(status, error.to_string())
     })?;
     subnet.feedback.heard(now);
-    record(subnet, &routed, &[class]);
+    record(subnet, &routed, &[class], Source::Feedback);
     let answered = routed.items.first().map(|item| top_class(&item.probabilities));
     let name = |class: Option<usize>| class.and_then(|class| subnet.view.schema.classes().get(class));
     Ok(Json(json!({

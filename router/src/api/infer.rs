@@ -20,7 +20,9 @@ use crate::aggregate::top_class;
 use crate::config::MAX_K;
 use crate::dispatch::inputs::Inputs;
 use crate::dispatch::{Cause, Failure};
+use crate::feedback::{LabelSource, source};
 use crate::pipeline::{InferError, Inquiry, Routed, RoutedItem, infer as ask};
+use crate::scoring::outcome::{Source, record};
 use crate::subnet::Subnet;
 
 /// Longest request id that is given back.
@@ -74,6 +76,7 @@ pub(super) async fn infer(
     let body =
         limits.read(&body).map_err(|error| ApiError::bad(format!("the body is no inference request: {error}")))?;
     let inquiry = read(subnet, &body)?;
+    subnet.traffic.seen(inquiry.inputs.len());
     let id = RequestId(rand::random());
     let result = ask(subnet, &inquiry, id).await;
     subnet.metrics.request(&subnet.view.name, &result, start.elapsed());
@@ -104,7 +107,11 @@ pub(super) async fn infer(
         parameters,
     };
     let response = Json(answer).into_response();
-    subnet.feedback.remember(routed, Instant::now());
+    let now = Instant::now();
+    if source(subnet, now) == LabelSource::Agreement {
+        record(subnet, &routed, &[], Source::Agreement);
+    }
+    subnet.feedback.remember(routed, now);
     Ok(response)
 }
 
@@ -160,7 +167,8 @@ fn read(subnet: &Subnet, body: &Body) -> Result<Inquiry, ApiError> {
         return Err(ApiError::bad(format!("deadline_ms must be 1 to {}", policy.max_deadline.as_millis())));
     }
     // At most 8, checked above.
-    Ok(Inquiry { inputs, k: k as usize, deadline, explore: None })
+    let explore = Some((policy.traffic_exploration, rand::random()));
+    Ok(Inquiry { inputs, k: k as usize, deadline, explore })
 }
 
 fn join(shape: &[u64]) -> String {

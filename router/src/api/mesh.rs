@@ -40,7 +40,7 @@ pub(super) async fn experts(
 
 fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
     let figures = subnet.book.figures(&listed.key, Instant::now());
-    let known = gate.experts.get(&listed.key);
+    let (known, learned) = (gate.experts.get(&listed.key), subnet.online.view());
     let (standing, weight) = {
         let ledger = subnet.ledger();
         (ledger.standing(&listed.hotkey()).cloned(), ledger.last_weight(&listed.hotkey()))
@@ -76,7 +76,11 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         "probes": subnet.probes.answered(&listed.key),
         "calibrated": known.is_some_and(|known| known.calibrated),
         "trust": known.map_or(0.0, |known| known.trust.value),
-        "shut_out": known.is_some_and(|known| known.is_shut_out()),
+        "shut_out": known.is_some_and(|known| known.is_shut_out()) || learned.is_shut_out(&listed.key),
+        "doubted": learned.doubt(&listed.key).is_some(),
+        "worse_than_probes_nats": learned.evidence(&listed.key).gap(),
+        "cluster": subnet.probes.clusters().of(&listed.key),
+        "suspect": figures.suspect,
         "sharpness": known.map_or(1.0, |known| known.sharpness),
         "claimed_accuracy": known.and_then(|known| known.trust.accuracy),
         "requests": figures.calls,

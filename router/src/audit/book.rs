@@ -11,7 +11,7 @@ use glia_protocol::{ContentHash, Hotkey, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::judge::Verdict;
-use super::record::{Account, EVIDENCE, POWER, Record, rate};
+use super::record::{Account, EVIDENCE, Record, rate};
 use super::text::display;
 use crate::expert::ExpertKey;
 use crate::scoring::ledger::Hotkey58;
@@ -180,19 +180,14 @@ impl AuditBook {
         self.on
     }
 
-    /// How far the answers of a hotkey can be relied on, 0 to 1: 0 before the first audit, 1 where nobody audits.
+    /// How far the answers of a hotkey can be relied on, 0 to 1: 0 before the first audit, 1 where nobody audits. The
+    /// ledger multiplies usefulness with its 2.5th power.
     #[must_use]
     pub fn credibility(&self, hotkey: &Hotkey) -> f64 {
         if !self.on {
             return 1.0;
         }
         self.lock().accounts.get(hotkey).map_or(0.0, |account| account.credibility)
-    }
-
-    /// What usefulness is multiplied with when weights are made: credibility^2.5.
-    #[must_use]
-    pub fn factor(&self, hotkey: &Hotkey) -> f64 {
-        self.credibility(hotkey).powf(POWER)
     }
 
     /// Whether the expert's hotkey failed an audit and its penalty is not over: nothing is sent to it.
@@ -518,7 +513,7 @@ mod tests {
     #[test]
     fn without_audits_everybody_is_credible() {
         let off = AuditBook::off();
-        assert_eq!((off.credibility(&Hotkey([1; 32])), off.factor(&Hotkey([1; 32]))), (1.0, 1.0));
+        assert_eq!(off.credibility(&Hotkey([1; 32])), 1.0);
         assert!(!off.samples(&subject(1, 1).key, 0.0) && !off.condemns(&Hotkey([1; 32])) && !off.is_dirty());
         off.save().unwrap();
     }

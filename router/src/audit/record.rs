@@ -14,8 +14,6 @@ pub const FLOOR: f64 = 0.02;
 pub const NEWEST: f64 = 0.15;
 /// Where the credibility of an expert goes that cannot be re-executed.
 pub const CLOSED: f64 = 0.7;
-/// Power with which credibility multiplies usefulness.
-pub const POWER: f64 = 2.5;
 /// Longest time a hotkey stays condemned.
 pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Verified audits in a row after which failures of long ago do not lengthen the next penalty.

@@ -127,9 +127,10 @@ impl Ring {
 
 /// Numbers in an answer, about; everything else is counted as a few of them.
 fn size(routed: &Routed) -> usize {
-    let member = |member: &Member| member.row.len() + 16;
-    let items =
-        routed.items.iter().map(|item| 32 + item.probabilities.len() + item.members.iter().map(member).sum::<usize>());
+    let member = |member: &Member| member.row.len() + member.given.len() + 32;
+    let items = routed.items.iter().map(|item| {
+        32 + item.probabilities.len() + item.features.len() + item.members.iter().map(member).sum::<usize>()
+    });
     let calls = routed.calls.iter().map(|call| 64 + 2 * call.items.len());
     64 + items.sum::<usize>() + calls.sum::<usize>() + 2 * routed.experts.len()
 }
@@ -165,7 +166,14 @@ mod tests {
     fn routed(n: u32, items: usize, classes: usize) -> Routed {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&n.to_le_bytes());
-        let member = |call| Member { expert: 0, call, weight: 1.0, row: vec![0.5; classes], propensity: 1.0 };
+        let member = |call| Member {
+            expert: 0,
+            call,
+            weight: 1.0,
+            row: vec![0.5; classes],
+            given: vec![0.5; classes],
+            propensity: 1.0,
+        };
         let call = |items| Call {
             expert: 0,
             items,
@@ -178,7 +186,11 @@ mod tests {
         Routed {
             id: RequestId(id),
             items: (0..items)
-                .map(|item| RoutedItem { probabilities: vec![0.1 * item as f32; classes], members: vec![member(1)] })
+                .map(|item| RoutedItem {
+                    probabilities: vec![0.1 * item as f32; classes],
+                    members: vec![member(1)],
+                    features: Vec::new(),
+                })
                 .collect(),
             experts: Vec::new(),
             calls: vec![call(vec![0]), call((0..items).collect())],

@@ -1,6 +1,6 @@
 //! From logits to members, standbys and weights.
 
-use glia_protocol::{ContentHash, Hotkey};
+use glia_protocol::Hotkey;
 use rand::Rng;
 
 use super::softmax;
@@ -13,12 +13,22 @@ const NEWCOMER_WEIGHT: f32 = 0.25;
 pub struct Slot {
     /// Its operator; one slot per operator and input.
     pub hotkey: Hotkey,
-    /// Its parameters; one slot per checkpoint and input.
-    pub checkpoint: ContentHash,
+    /// Those measured to answer alike, `None` while not measured; one slot per cluster and input. What it *claims* to be
+    /// takes nobody's slot.
+    pub cluster: Option<u32>,
     /// Whether it answered enough probes.
     pub proven: bool,
     /// Whether only exploration may call it.
     pub shut_out: bool,
+    /// Whether it did not answer its last calls: it is called only when hardly anybody else is there.
+    pub slow: bool,
+}
+
+impl Slot {
+    /// Whether both would be the same voice twice.
+    fn clashes(&self, other: &Self) -> bool {
+        self.hotkey == other.hotkey || (self.cluster.is_some() && self.cluster == other.cluster)
+    }
 }
 
 /// Everybody who could be chosen for the inputs of one request.
@@ -26,6 +36,8 @@ pub struct Slot {
 pub struct Bench {
     /// In directory order.
     pub slots: Vec<Slot>,
+    /// Members without which even the slow are called.
+    pub least: usize,
 }
 
 /// Who is asked for one input. Indices into the bench.
@@ -41,8 +53,9 @@ pub struct Selection {
 
 /// Chooses at most `k` members and `standbys` more for one input with one logit per slot.
 ///
-/// At most one per operator and per checkpoint; at most one newcomer while proven experts fill the other slots; those
-/// shut out only by exploration, which with chance `explore` gives the last slot to anybody not chosen.
+/// At most one per operator and per cluster; at most one newcomer while proven experts fill the other slots; the slow only
+/// where there are too few members without them; those shut out only by exploration, which with chance `explore` gives the
+/// last slot to anybody not chosen who is not slow.
 pub fn select<R: Rng + ?Sized>(
     bench: &Bench,
     logits: &[f32],
@@ -55,29 +68,29 @@ pub fn select<R: Rng + ?Sized>(
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
 
     let mut chosen: Vec<usize> = Vec::with_capacity(k + standbys);
-    let clashes = |chosen: &[usize], i: usize| {
-        let slot = &bench.slots[i];
-        chosen.iter().any(|&c| bench.slots[c].hotkey == slot.hotkey || bench.slots[c].checkpoint == slot.checkpoint)
-    };
+    let clashes = |chosen: &[usize], i: usize| chosen.iter().any(|&c| bench.slots[c].clashes(&bench.slots[i]));
     let mut newcomers = 0;
     for &i in &order {
         let slot = &bench.slots[i];
         if chosen.len() == k + standbys {
             break;
         }
-        if slot.shut_out || clashes(&chosen, i) || (!slot.proven && newcomers == 1) {
+        if slot.shut_out || slot.slow || clashes(&chosen, i) || (!slot.proven && newcomers == 1) {
             continue;
         }
         newcomers += usize::from(!slot.proven);
         chosen.push(i);
     }
-    // Not enough proven experts: newcomers are better than an empty slot.
-    for &i in &order {
-        if chosen.len() == k + standbys {
-            break;
-        }
-        if !bench.slots[i].shut_out && !chosen.contains(&i) && !clashes(&chosen, i) {
-            chosen.push(i);
+    // Not enough proven experts: newcomers are better than an empty slot, the slow better than no answer.
+    for (slow, wanted) in [(false, k + standbys), (true, bench.least.clamp(1, k.max(1)))] {
+        for &i in &order {
+            let slot = &bench.slots[i];
+            if chosen.len() >= wanted {
+                break;
+            }
+            if slot.slow == slow && !slot.shut_out && !chosen.contains(&i) && !clashes(&chosen, i) {
+                chosen.push(i);
+            }
         }
     }
     let mut members = chosen;
@@ -86,8 +99,8 @@ pub fn select<R: Rng + ?Sized>(
     let mut propensity: Vec<(usize, f32)> = members.iter().map(|&i| (i, 1.0)).collect();
     if let Some((chance, rng)) = explore {
         let kept = members.len().saturating_sub(usize::from(members.len() == k));
-        let others: Vec<usize> =
-            order.iter().copied().filter(|i| !members.contains(i) && !clashes(&members[..kept], *i)).collect();
+        let free = |i: &usize| !bench.slots[*i].slow && !members.contains(i) && !clashes(&members[..kept], *i);
+        let others: Vec<usize> = order.iter().copied().filter(free).collect();
         if !others.is_empty() && chance > 0.0 {
             let explores = rng.random_bool(chance.clamp(0.0, 1.0));
             let lucky = others[rng.random_range(0..others.len())];
@@ -153,11 +166,11 @@ mod tests {
     use super::*;
 
     fn slot(n: u8) -> Slot {
-        Slot { hotkey: Hotkey([n; 32]), checkpoint: ContentHash([n; 32]), proven: true, shut_out: false }
+        Slot { hotkey: Hotkey([n; 32]), cluster: Some(u32::from(n)), proven: true, shut_out: false, slow: false }
     }
 
     fn bench(slots: Vec<Slot>) -> Bench {
-        Bench { slots }
+        Bench { slots, least: 1 }
     }
 
     fn plain(bench: &Bench, logits: &[f32], k: usize, standbys: usize) -> Selection {
@@ -172,11 +185,33 @@ mod tests {
     }
 
     #[test]
-    fn one_operator_and_one_checkpoint_get_one_slot() {
+    fn one_operator_and_one_cluster_get_one_slot() {
         let same_operator = Slot { hotkey: Hotkey([0; 32]), ..slot(1) };
-        let same_checkpoint = Slot { checkpoint: ContentHash([0; 32]), ..slot(2) };
-        let bench = bench(vec![slot(0), same_operator, same_checkpoint, slot(3)]);
+        let same_answers = Slot { cluster: Some(0), ..slot(2) };
+        let bench = bench(vec![slot(0), same_operator, same_answers, slot(3)]);
         assert_eq!(plain(&bench, &[4.0, 3.0, 2.0, 1.0], 4, 0).members, [0, 3]);
+    }
+
+    #[test]
+    fn those_not_measured_yet_take_nobodys_slot() {
+        let unknown = |n| Slot { cluster: None, ..slot(n) };
+        let bench = bench(vec![unknown(0), unknown(1), slot(2)]);
+        assert_eq!(plain(&bench, &[3.0, 2.0, 1.0], 3, 0).members, [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_slow_are_called_only_when_there_are_too_few_others() {
+        let slow = |n| Slot { slow: true, ..slot(n) };
+        let mixed = bench(vec![slow(0), slot(1), slow(2), slot(3)]);
+        let chosen = plain(&mixed, &[4.0, 3.0, 2.0, 1.0], 3, 2);
+        assert_eq!((chosen.members, chosen.standbys), (vec![1, 3], vec![]));
+        let two_at_least = Bench { least: 2, slots: vec![slow(0), slow(1), slot(2)] };
+        assert_eq!(plain(&two_at_least, &[4.0, 3.0, 2.0], 3, 2).members, [2, 0]);
+        let nobody_else = bench(vec![slow(0), slow(1)]);
+        assert_eq!(plain(&nobody_else, &[1.0, 2.0], 2, 2).members, [1]);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let explored = select(&mixed, &[4.0, 3.0, 2.0, 1.0], 1, 0, Some((1.0, &mut rng)));
+        assert_eq!(explored.members, [3], "exploration keeps away from them");
     }
 
     #[test]

@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Hotkey58, Row};
-use super::weights::to_row;
+use super::ledger::{Basis, Hotkey58, Row};
+use super::share::{Rules, incomes};
+use super::tally::Tally;
 use crate::chain::ChainPort;
 use crate::directory::Neurons;
+use crate::expert::ExpertKey;
 use crate::subnet::Subnet;
 
 /// Labelled items without which an epoch is not closed.
@@ -182,6 +184,20 @@ impl Keeper {
         });
     }
 
+    /// Notes who holds which uid, and since when each hotkey serves what it serves.
+    fn look_at_commitments(&self, metagraph: &Metagraph) {
+        let registered: HashMap<Hotkey, u64> =
+            metagraph.neurons.iter().map(|n| (Hotkey(n.hotkey.0), n.block_at_registration)).collect();
+        let snapshot = self.subnet.snapshot();
+        let mut ledger = self.subnet.ledger();
+        ledger.see_uids(metagraph.neurons.iter().map(|n| (n.uid, Hotkey(n.hotkey.0))));
+        for listed in &snapshot.experts {
+            if let Some(block) = registered.get(&listed.hotkey()) {
+                ledger.see_checkpoint(listed.hotkey(), &listed.key.checkpoint, *block, metagraph.block);
+            }
+        }
+    }
+
     async fn read_neurons(&mut self) -> Option<Metagraph> {
         match self.chain.metagraph(self.subnet.view.netuid).await {
             Ok(metagraph) => {
@@ -189,6 +205,7 @@ impl Keeper {
                 let uids = metagraph.neurons.iter().map(|n| (Hotkey(n.hotkey.0), n.uid)).collect();
                 let neurons = Neurons { block: metagraph.block, last_epoch: metagraph.last_epoch_block, uids };
                 self.neurons.send_replace(Arc::new(neurons));
+                self.look_at_commitments(&metagraph);
                 Some(metagraph)
             }
             Err(error) => {
@@ -226,6 +243,42 @@ impl Keeper {
         }
     }
 
+    /// Moves the ledger on by what was seen since the last epoch; whether enough was.
+    fn close(&self, metagraph: &Metagraph) -> bool {
+        let subnet = &self.subnet;
+        let (tally, basis) = match subnet.tally.take(MIN_ITEMS) {
+            Some(tally) => (tally, Basis::Labels),
+            None => match subnet.tally.with(|tally| agreed(subnet, tally, metagraph)) {
+                Some(tally) => (tally, Basis::Agreement),
+                None => return false,
+            },
+        };
+        let rate = match basis {
+            Basis::Labels => subnet.policy.ema,
+            Basis::Agreement => {
+                let share = 100.0 * subnet.policy.agreement_weight;
+                tracing::warn!(
+                    subnet = %subnet.view.name, items = tally.items,
+                    "fewer than {MIN_ITEMS} labels in this epoch: experts are compared with each other, which counts {share:.0} % of labels"
+                );
+                subnet.policy.ema * subnet.policy.agreement_weight
+            }
+        };
+        let registered: HashSet<Hotkey> = metagraph.neurons.iter().map(|n| Hotkey(n.hotkey.0)).collect();
+        // Comparing all experts takes a while; nobody is to wait for the ledger meanwhile.
+        let known = subnet.ledger().clone();
+        let earned = incomes(
+            &tally,
+            &Rules {
+                alike: &|a, b| subnet.probes.alike(a, b),
+                committed: &|hotkey, key| known.committed(hotkey, &key.checkpoint),
+                now: metagraph.block,
+            },
+        );
+        subnet.ledger().close_epoch(&tally, &earned, basis, rate, |hotkey| registered.contains(hotkey));
+        true
+    }
+
     /// Closes the epoch in the ledger and sends the row that follows from it.
     pub async fn set_weights(&mut self, epoch: u64) -> Attempt {
         let (netuid, hotkey) = (self.subnet.view.netuid, self.chain.hotkey());
@@ -237,15 +290,8 @@ impl Keeper {
         let Some(metagraph) = self.read_neurons().await else {
             return Attempt::Again("the neurons could not be read".to_owned());
         };
-        if self.closed != Some(epoch)
-            && let Some(tally) = self.subnet.tally.take(MIN_ITEMS)
-        {
+        if self.closed != Some(epoch) && self.close(&metagraph) {
             self.closed = Some(epoch);
-            let probes = &self.subnet.probes;
-            let useful = tally.usefulness(|a, b| probes.alike(a, b));
-            let registered: HashSet<Hotkey> = metagraph.neurons.iter().map(|n| Hotkey(n.hotkey.0)).collect();
-            let newest = self.subnet.policy.ema;
-            self.subnet.ledger().close_epoch(&tally, &useful, newest, |hotkey| registered.contains(hotkey));
             // A ledger that cannot be saved is said so; the row that follows from it is not sent then, see below.
             self.save().await;
         }
@@ -273,20 +319,16 @@ impl Keeper {
             let until = metagraph.block.saturating_add(limit - since);
             return if until < epoch { Attempt::Wait { until, why } } else { Attempt::NotThisEpoch(why) };
         }
-        let uids: Vec<u16> = metagraph.neurons.iter().map(|n| n.uid).filter(|uid| *uid != me.uid).collect();
-        let owner = |uid: u16| metagraph.neurons.iter().find(|n| n.uid == uid).map(|n| Hotkey(n.hotkey.0));
-        let (row, lines) = {
-            let ledger = self.subnet.ledger();
-            let worth: Vec<(u16, f64)> = (metagraph.neurons.iter().filter(|n| n.uid != me.uid))
-                .filter_map(|n| Some((n.uid, ledger.standing(&Hotkey(n.hotkey.0))?.worth())))
-                .collect();
-            let row = to_row(&worth, settings.min_allowed_weights, &uids);
-            let lines = ledger.explain(&row, owner);
-            (row, lines)
+        let uids: Vec<(u16, Hotkey)> =
+            metagraph.neurons.iter().map(|n| (n.uid, Hotkey(n.hotkey.0))).filter(|(uid, _)| *uid != me.uid).collect();
+        let lines = {
+            let credibility = |hotkey: &Hotkey| self.subnet.audits.credibility(hotkey);
+            self.subnet.ledger().row(&uids, credibility, settings.min_allowed_weights, settings.max_weight_limit)
         };
-        if row.is_empty() {
+        if lines.is_empty() {
             return Attempt::NotThisEpoch("nobody has been found useful yet".to_owned());
         }
+        let row: Vec<(u16, u16)> = lines.iter().map(|line| (line.uid, line.weight)).collect();
         // Written before it is sent: whatever happens then, no row is on chain without its explanation.
         self.subnet.ledger().propose(Row {
             netuid,
@@ -296,6 +338,7 @@ impl Keeper {
             extrinsic: String::new(),
             version_key,
             for_epoch: epoch,
+            commit: None,
             weights: lines,
         });
         if !self.save().await {
@@ -368,6 +411,29 @@ impl Keeper {
         }
         false
     }
+}
+
+/// What experts' agreement shows where labels are missing; `None` when too little was seen. Takes the tally.
+fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<Tally> {
+    if tally.agreement.items < MIN_ITEMS {
+        return None;
+    }
+    let seen = std::mem::take(tally);
+    let owners: HashMap<Hotkey, _> = metagraph.neurons.iter().map(|n| (Hotkey(n.hotkey.0), n.coldkey)).collect();
+    // Full agreement is worth what a sure and right answer is: ln C.
+    let scale = (subnet.view.schema.classes().len().max(2) as f64).ln();
+    let independent = |a: (&Hotkey, &ExpertKey), b: (&Hotkey, &ExpertKey)| {
+        let one_owner = owners.get(a.0).is_some_and(|owner| owners.get(b.0) == Some(owner));
+        !one_owner && !subnet.probes.alike(a.1, b.1)
+    };
+    let mut agreed = seen.agreement.tally(scale, independent);
+    agreed.looks = seen.looks;
+    for (hotkey, sums) in seen.experts {
+        let entry = agreed.experts.entry(hotkey).or_default();
+        (entry.present, entry.failures) = (sums.present, sums.failures);
+        entry.name = sums.name;
+    }
+    Some(agreed)
 }
 
 /// Whether the chain gave this Subtensor error, as a failed call or as a refusal of the pool.

@@ -1,13 +1,21 @@
 //! The router's own record of what it found each expert worth and of every row it sent: why a weight is what it is.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod commit;
+mod standing;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use glia_protocol::Hotkey;
+use glia_protocol::{ContentHash, Hotkey};
 use serde::{Deserialize, Serialize};
 
+pub use commit::Commit;
+pub use standing::{Basis, Hotkey58, Row, Sent, Standing, Terms, WeightLine};
+
+use super::share::Income;
 use super::tally::{Sums, Tally};
+use super::weights::{limited, scale, to_row};
 
 /// Rows sent of which it is not known yet whether they are on chain.
 const MAX_PENDING: usize = 4;
@@ -17,6 +25,8 @@ const HISTORY: usize = 64;
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// Averages below this are forgotten when their owner is silent.
 const FORGET: f64 = 1e-6;
+/// Checkpoints of one hotkey whose commitment is remembered.
+const MAX_CHECKPOINTS: usize = 16;
 const FORMAT: u32 = 1;
 
 /// Why a ledger could not be read or written.
@@ -40,119 +50,6 @@ pub enum LedgerError {
     },
 }
 
-/// Long-term standing of one hotkey.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Name for people.
-    pub name: String,
-    /// Average usefulness per item, nats; may be negative.
-    pub ema: f64,
-    /// Usefulness in the last epoch.
-    pub last: f64,
-    /// Average before the last epoch.
-    pub before: f64,
-    /// Items it was scored on in the last epoch.
-    pub scored: u64,
-    /// Labelled items in the last epoch.
-    pub items: u64,
-    /// Calls without an answer in the last epoch.
-    pub failures: u64,
-    /// Share of the last epoch in which it was there.
-    pub availability: f64,
-    /// Epochs that entered the average.
-    pub epochs: u64,
-}
-
-impl Standing {
-    /// What its weight is proportional to: the average, clamped at 0, times the share of the time it was there.
-    #[must_use]
-    pub fn worth(&self) -> f64 {
-        self.ema.max(0.0) * self.availability
-    }
-
-    /// Why the weight is what it is, in a sentence.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        if self.scored == 0 {
-            return format!(
-                "answered none of {} labelled items ({} calls failed, there {:.0} % of the time); its average went from {:.4} to {:.4} nats",
-                self.items,
-                self.failures,
-                100.0 * self.availability,
-                self.before,
-                self.ema
-            );
-        }
-        let verdict = if self.ema > 0.0 { "helped" } else { "did not help" };
-        format!(
-            "{verdict}: scored on {} of {} labelled items ({} calls failed, there {:.0} % of the time), {:+.4} nats per item this epoch, average {:.4}",
-            self.scored,
-            self.items,
-            self.failures,
-            100.0 * self.availability,
-            self.last,
-            self.ema
-        )
-    }
-}
-
-/// One weight of one row.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WeightLine {
-    /// Its uid.
-    pub uid: u16,
-    /// Its hotkey.
-    pub hotkey: Hotkey58,
-    /// Name for people; empty for a uid that is no known expert.
-    pub name: String,
-    /// What was sent.
-    pub weight: u16,
-    /// Average usefulness behind it, nats per item.
-    pub usefulness_ema: f64,
-    /// Items it was scored on in the last epoch.
-    pub scored: u64,
-    /// Why.
-    pub reason: String,
-}
-
-/// One row as it was sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Subnet on chain.
-    pub netuid: u16,
-    /// Who signed.
-    pub hotkey: Hotkey58,
-    /// Uid of the signer.
-    pub uid: u16,
-    /// Block that holds it; while that is not known, the best block before it was sent.
-    pub block: u64,
-    /// Hash of the transaction, 0x…; empty when it was found in storage without its receipt.
-    pub extrinsic: String,
-    /// `version_key` it was sent with.
-    pub version_key: u64,
-    /// Block of the epoch it was meant for.
-    pub for_epoch: u64,
-    /// The weights, ascending by uid: exactly what was sent.
-    pub weights: Vec<WeightLine>,
-}
-
-/// A hotkey that is written as SS58 text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hotkey58(pub Hotkey);
-
-impl Serialize for Hotkey58 {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hotkey58 {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -165,6 +62,12 @@ struct File {
     /// Rows that may be on chain, oldest first; written before they are sent.
     #[serde(default)]
     pending: Vec<Row>,
+    /// Rows committed to and not yet revealed, oldest first; written before they are sent.
+    #[serde(default)]
+    commits: Vec<Commit>,
+    /// Since when a hotkey is committed to a checkpoint it serves.
+    #[serde(default)]
+    commitments: BTreeMap<Hotkey58, BTreeMap<String, u64>>,
 }
 
 /// The ledger of one subnet.
@@ -172,6 +75,8 @@ struct File {
 pub struct Ledger {
     path: PathBuf,
     file: File,
+    /// Who holds which uid, as read last; not in the file.
+    uids: BTreeMap<u16, Hotkey>,
 }
 
 impl Ledger {
@@ -189,6 +94,8 @@ impl Ledger {
             standings: BTreeMap::new(),
             history: VecDeque::new(),
             pending: Vec::new(),
+            commits: Vec::new(),
+            commitments: BTreeMap::new(),
         };
         let io = |source| LedgerError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -198,7 +105,9 @@ impl Ledger {
                 return Err(LedgerError::Unreadable { path, why });
             }
             Ok(_) => std::fs::read_to_string(&path).map_err(io)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self { path, file: fresh }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self { path, file: fresh, uids: BTreeMap::new() });
+            }
             Err(error) => return Err(io(error)),
         };
         let file: File = serde_json::from_str(&text)
@@ -211,52 +120,84 @@ impl Ledger {
             let aside = path.with_extension("other-chain.json");
             tracing::info!(path = %path.display(), "the ledger belongs to another chain; it is put aside");
             std::fs::rename(&path, aside).map_err(io)?;
-            return Ok(Self { path, file: fresh });
+            return Ok(Self { path, file: fresh, uids: BTreeMap::new() });
         }
-        Ok(Self { path, file })
+        Ok(Self { path, file, uids: BTreeMap::new() })
     }
 
-    /// Moves every average on by one epoch with share `newest` for what `tally` saw and how `useful` that was; silence
-    /// counts as 0. Whoever is not `registered` any more is forgotten, so that there are never more than uids.
+    /// Moves every average on by one epoch with share `rate` for what `tally` saw and what each hotkey `earned`, known
+    /// from `basis`; silence counts as 0. Whoever is not `registered` any more is forgotten, so that there are never more
+    /// than uids.
     pub fn close_epoch(
         &mut self,
         tally: &Tally,
-        useful: &HashMap<Hotkey, f64>,
-        newest: f64,
+        earned: &BTreeMap<Hotkey, Income>,
+        basis: Basis,
+        rate: f64,
         registered: impl Fn(&Hotkey) -> bool,
     ) {
         self.file.standings.retain(|hotkey, _| registered(&hotkey.0));
+        self.file.commitments.retain(|hotkey, _| registered(&hotkey.0));
         for (hotkey, sums) in tally.experts.iter().filter(|(hotkey, _)| registered(hotkey)) {
-            self.file.standings.entry(Hotkey58(*hotkey)).or_insert_with(|| Standing {
-                name: sums.name.clone(),
-                ema: 0.0,
-                last: 0.0,
-                before: 0.0,
-                scored: 0,
-                items: 0,
-                failures: 0,
-                availability: 0.0,
-                epochs: 0,
-            });
+            self.file.standings.entry(Hotkey58(*hotkey)).or_insert_with(|| Standing::new(&sums.name));
         }
         for (hotkey, standing) in &mut self.file.standings {
             let sums = tally.experts.get(&hotkey.0);
             // What is no number could not be read back.
-            let value = useful.get(&hotkey.0).copied().filter(|value| value.is_finite()).unwrap_or(0.0);
-            standing.before = standing.ema;
-            // The first epoch is the average; later ones move it.
-            standing.ema = if standing.epochs == 0 { value } else { (1.0 - newest) * standing.ema + newest * value };
-            standing.last = value;
+            let income = earned.get(&hotkey.0).filter(|income| income.value().is_finite());
+            standing.move_on(income.cloned().unwrap_or_default(), basis, rate);
             standing.scored = sums.map_or(0, Sums::scored);
             standing.failures = sums.map_or(0, |s| s.failures);
             standing.items = tally.items;
             standing.availability = tally.availability(&hotkey.0);
-            standing.epochs = standing.epochs.saturating_add(1);
             if let Some(sums) = sums {
                 standing.name.clone_from(&sums.name);
             }
         }
         self.file.standings.retain(|_, s| s.scored > 0 || s.failures > 0 || s.ema.abs() > FORGET);
+    }
+
+    /// Notes who holds which uid now.
+    pub fn see_uids(&mut self, uids: impl IntoIterator<Item = (u16, Hotkey)>) {
+        self.uids = uids.into_iter().collect();
+    }
+
+    /// Who holds a uid, as read last.
+    #[must_use]
+    pub fn holder(&self, uid: u16) -> Option<Hotkey> {
+        self.uids.get(&uid).copied()
+    }
+
+    /// Whether the neurons have been read since the start.
+    #[must_use]
+    pub fn knows_uids(&self) -> bool {
+        !self.uids.is_empty()
+    }
+
+    /// Notes that `hotkey`, registered at block `registered`, serves `checkpoint` at block `now`. What it served when it was
+    /// first seen counts from its registration, for nobody knows better; a checkpoint it changes to later counts from
+    /// then, so that an old hotkey cannot take over what it copies.
+    pub fn see_checkpoint(&mut self, hotkey: Hotkey, checkpoint: &ContentHash, registered: u64, now: u64) {
+        let known = self.file.commitments.entry(Hotkey58(hotkey)).or_default();
+        let since = if known.is_empty() { registered } else { now };
+        let checkpoint = checkpoint.to_string();
+        if !known.contains_key(&checkpoint) {
+            if known.len() >= MAX_CHECKPOINTS
+                && let Some(newest) = known.iter().max_by_key(|(_, since)| **since).map(|(name, _)| name.clone())
+            {
+                known.remove(&newest);
+            }
+            known.insert(checkpoint, since);
+        }
+        // A uid bought anew begins anew.
+        known.values_mut().for_each(|since| *since = (*since).max(registered));
+    }
+
+    /// Block since which `hotkey` is committed to `checkpoint`; the last of all when it was never seen serving it.
+    #[must_use]
+    pub fn committed(&self, hotkey: &Hotkey, checkpoint: &ContentHash) -> u64 {
+        let known = self.file.commitments.get(&Hotkey58(*hotkey));
+        known.and_then(|known| known.get(&checkpoint.to_string())).copied().unwrap_or(u64::MAX)
     }
 
     /// Standing of a hotkey.
@@ -339,26 +280,44 @@ impl Ledger {
         line.map_or(0, |line| line.weight)
     }
 
-    /// The lines that explain a row of `(uid, weight)`; `owner` names the hotkey of a uid.
-    pub fn explain(&self, row: &[(u16, u16)], owner: impl Fn(u16) -> Option<Hotkey>) -> Vec<WeightLine> {
-        row.iter()
-            .filter_map(|&(uid, weight)| {
-                let hotkey = owner(uid)?;
-                let standing = self.standing(&hotkey);
-                Some(WeightLine {
-                    uid,
-                    hotkey: Hotkey58(hotkey),
-                    name: standing.map_or_else(String::new, |s| s.name.clone()),
-                    weight,
-                    usefulness_ema: standing.map_or(0.0, |s| s.ema),
-                    scored: standing.map_or(0, |s| s.scored),
-                    reason: standing.map_or_else(
-                        || "no expert here; fills the row the chain asks for".to_owned(),
-                        Standing::reason,
-                    ),
-                })
+    /// The row to send to those who hold `uids`, each weight with the terms it is the product of. Empty when nobody is
+    /// worth anything. `credibility` is 0 to 1; `min_allowed` and `max_limit` are the subnet's.
+    pub fn row(
+        &self,
+        uids: &[(u16, Hotkey)],
+        credibility: impl Fn(&Hotkey) -> f64,
+        min_allowed: u16,
+        max_limit: u16,
+    ) -> Vec<WeightLine> {
+        let terms: BTreeMap<u16, Terms> = (uids.iter())
+            .filter_map(|(uid, hotkey)| Some((*uid, self.standing(hotkey)?.terms(credibility(hotkey)))))
+            .collect();
+        let worth: Vec<(u16, f64)> = terms.iter().map(|(uid, terms)| (*uid, terms.worth)).collect();
+        let cut: BTreeMap<u16, f64> = limited(&worth, max_limit).into_iter().collect();
+        let largest = cut.values().copied().fold(0.0, f64::max);
+        let all: Vec<u16> = uids.iter().map(|(uid, _)| *uid).collect();
+        let mut row: BTreeMap<u16, u16> = to_row(&worth, min_allowed, max_limit, &all).into_iter().collect();
+        if row.is_empty() {
+            return Vec::new();
+        }
+        let line = |(uid, hotkey): &(u16, Hotkey)| {
+            let weight = row.remove(uid)?;
+            let standing = self.standing(hotkey);
+            let limited = cut.get(uid).copied().unwrap_or(0.0);
+            debug_assert_eq!(weight, scale(limited, largest));
+            Some(WeightLine {
+                uid: *uid,
+                hotkey: Hotkey58(*hotkey),
+                name: standing.map_or_else(String::new, |s| s.name.clone()),
+                weight,
+                usefulness_ema: standing.map_or(0.0, |s| s.ema),
+                scored: standing.map_or(0, |s| s.scored),
+                reason: standing
+                    .map_or_else(|| "no expert here; fills the row the chain asks for".to_owned(), Standing::reason),
+                terms: terms.get(uid).cloned().map(|terms| Terms { limited, largest, ..terms }),
             })
-            .collect()
+        };
+        uids.iter().filter_map(line).collect()
     }
 
     /// The file: as many of the newest rows as fit into `most` bytes, in a form that can be read back.
@@ -410,6 +369,7 @@ mod tests {
             usefulness_ema: 0.0,
             scored: 0,
             reason: "because".repeat(10),
+            terms: None,
         };
         Row {
             netuid: 1,
@@ -419,6 +379,7 @@ mod tests {
             extrinsic: String::new(),
             version_key: 1,
             for_epoch: n + 2,
+            commit: None,
             weights: (1..20).map(line).collect(),
         }
     }
@@ -434,6 +395,25 @@ mod tests {
         let file: File = serde_json::from_slice(&text).unwrap();
         assert!(file.history.len() > 10 && file.history.back() == ledger.file.history.back());
         assert!(matches!(ledger.text(10), Err(LedgerError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_checkpoint_changed_to_later_counts_from_then_and_a_uid_bought_anew_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path(), 1, "00").unwrap();
+        let (who, first, second) = (Hotkey([1; 32]), ContentHash([1; 32]), ContentHash([2; 32]));
+        ledger.see_checkpoint(who, &first, 100, 5000);
+        ledger.see_checkpoint(who, &second, 100, 6000);
+        ledger.see_checkpoint(who, &second, 100, 7000);
+        assert_eq!((ledger.committed(&who, &first), ledger.committed(&who, &second)), (100, 6000));
+        assert_eq!(ledger.committed(&Hotkey([2; 32]), &first), u64::MAX);
+        for n in 10..60 {
+            ledger.see_checkpoint(who, &ContentHash([n; 32]), 100, 8000);
+        }
+        assert_eq!(ledger.file.commitments[&Hotkey58(who)].len(), MAX_CHECKPOINTS);
+        assert_eq!(ledger.committed(&who, &first), 100, "the earliest are kept");
+        ledger.see_checkpoint(who, &first, 9000, 9100);
+        assert_eq!(ledger.committed(&who, &first), 9000);
     }
 
     #[test]

@@ -109,9 +109,9 @@ fn measure(world: &World, k: usize) -> Figures {
     let slots = (0..n).map(|i| {
         let gate = &world.model.experts[&key(i)];
         let (proven, shut_out) = (gate.proven, gate.is_shut_out());
-        Slot { hotkey: Hotkey([i as u8; 32]), checkpoint: ContentHash([i as u8; 32]), proven, shut_out }
+        Slot { hotkey: Hotkey([i as u8; 32]), cluster: None, proven, shut_out, slow: false }
     });
-    let bench = Bench { slots: slots.collect() };
+    let bench = Bench { slots: slots.collect(), least: 1 };
     let (mut hits, mut singles, mut shares, mut loss) = (0_usize, vec![0_usize; n], vec![0.0; n], 0.0);
     for (features, &label) in fresh.features.iter().zip(&fresh.labels) {
         let rows: Vec<Vec<f32>> = world.kinds.iter().map(|kind| answer(kind, label, &mut rng)).collect();

@@ -332,6 +332,7 @@ impl Ledgerless {
                 weights_rate_limit: 0,
                 weights_version_key: 0,
                 min_allowed_weights: 1,
+                max_weight_limit: u16::MAX,
                 commit_reveal_enabled: false,
                 reveal_period_epochs: 1,
                 max_allowed_uids: 256,

@@ -57,18 +57,19 @@ proptest! {
 
     #[test]
     fn nobody_is_asked_twice_and_the_shut_out_only_by_chance(
-        seats in vec((0_u8..6, 0_u8..6, any::<bool>(), any::<bool>()), 0..20),
+        seats in vec((0_u8..6, proptest::option::of(0_u32..6), any::<bool>(), any::<bool>(), any::<bool>()), 0..20),
         logits in vec(-10.0_f32..10.0, 20),
         (k, standbys) in (1_usize..9, 0_usize..4),
         (chance, seed) in (0.0_f64..1.0, any::<u64>()),
     ) {
-        let slots = seats.iter().map(|(operator, checkpoint, proven, shut_out)| Slot {
+        let slots = seats.iter().map(|(operator, cluster, proven, shut_out, slow)| Slot {
             hotkey: Hotkey([*operator; 32]),
-            checkpoint: ContentHash([*checkpoint; 32]),
+            cluster: *cluster,
             proven: *proven,
             shut_out: *shut_out,
+            slow: *slow,
         });
-        let bench = Bench { slots: slots.collect() };
+        let bench = Bench { slots: slots.collect(), least: 1 };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let chosen = select(&bench, &logits[..seats.len()], k, standbys, Some((chance, &mut rng)));
         prop_assert!(chosen.members.len() <= k && chosen.standbys.len() <= standbys);
@@ -80,12 +81,15 @@ proptest! {
         let out = chosen.members.iter().filter(|&&i| bench.slots[i].shut_out).count();
         prop_assert!(out <= 1);
         prop_assert!(chosen.standbys.iter().all(|&i| !bench.slots[i].shut_out));
+        let slow = chosen.members.iter().chain(&chosen.standbys).filter(|&&i| bench.slots[i].slow).count();
+        prop_assert!(slow == 0 || (slow == 1 && count <= 2), "the slow only where nobody else is");
         prop_assert!(chosen.propensity.iter().all(|(i, p)| chosen.members.contains(i) && *p > 0.0 && *p <= 1.0));
         prop_assert_eq!(chosen.propensity.len(), chosen.members.len());
         for (at, &i) in chosen.members.iter().enumerate() {
             for &j in &chosen.members[..at] {
                 prop_assert!(bench.slots[i].hotkey != bench.slots[j].hotkey);
-                prop_assert!(bench.slots[i].checkpoint != bench.slots[j].checkpoint);
+                let (a, b) = (bench.slots[i].cluster, bench.slots[j].cluster);
+                prop_assert!(a.is_none() || a != b);
             }
         }
     }
@@ -96,7 +100,7 @@ proptest! {
         right in vec(0.0_f32..=1.0, 9),
     ) {
         let weights = weigh(&logits, &vec![true; logits.len()]);
-        let values = shapley(&weights, &right[..weights.len()], 20);
+        let values = shapley(&weights, &right[..weights.len()], 20, 7);
         let pool: f64 = weights.iter().zip(&right).map(|(w, p)| f64::from(*w) * f64::from(*p).max(1e-3)).sum();
         prop_assert!(values.iter().all(|v| v.is_finite()));
         prop_assert!((values.iter().sum::<f64>() - (20.0 * pool.max(1e-3)).ln()).abs() < 1e-3);
@@ -108,7 +112,7 @@ proptest! {
         min_allowed in any::<u16>(),
         uids in vec(any::<u16>(), 0..60),
     ) {
-        let row = to_row(&useful, min_allowed, &uids);
+        let row = to_row(&useful, min_allowed, u16::MAX, &uids);
         prop_assert!(row.windows(2).all(|pair| pair[0].0 < pair[1].0));
         prop_assert!(row.is_empty() || row.iter().any(|(_, weight)| *weight == u16::MAX));
     }

@@ -9,19 +9,19 @@ use glia_router::chain::ChainPort;
 use glia_router::expert::ExpertKey;
 use glia_router::metrics::Metrics;
 use glia_router::scoring::keeper::Keeper;
-use glia_router::scoring::ledger::{Hotkey58, Ledger, LedgerError, Row};
-use glia_router::scoring::tally::{Scored, Tally};
+use glia_router::scoring::ledger::{Basis, Hotkey58, Ledger, LedgerError, Row};
+use glia_router::scoring::share::{Rules, incomes};
+use glia_router::scoring::tally::Tally;
 use glia_router::subnet::Subnet;
 
 use crate::mesh::{After, Ledgerless, Manner, Mesh, NETUID, ROUTER, hotkey, hurried, parts, peer, until, view};
 
 fn seen(experts: &[(u8, f64)], items: u64) -> Tally {
-    let mut tally = Tally { items, ..Tally::default() };
+    let mut tally = Tally { items, mass: items as f64, ..Tally::default() };
     let names: Vec<String> = experts.iter().map(|(n, _)| format!("expert-{n}")).collect();
     for ((n, value), name) in experts.iter().zip(&names) {
         let expert = ExpertKey { peer: peer(*n), checkpoint: ContentHash([*n; 32]) };
-        let name = name.clone();
-        tally.score(&Scored { hotkey: hotkey(*n), expert, name, value: *value, propensity: 1.0 });
+        tally.enter(hotkey(*n), name, expert, *value, 1);
     }
     tally.look(experts.iter().zip(&names).map(|((n, _), name)| (hotkey(*n), name.as_str())));
     tally
@@ -29,7 +29,12 @@ fn seen(experts: &[(u8, f64)], items: u64) -> Tally {
 
 /// Closes an epoch in which nobody copied and everybody is registered.
 fn close(ledger: &mut Ledger, tally: &Tally) {
-    ledger.close_epoch(tally, &tally.usefulness(|_, _| false), 0.25, |_| true);
+    close_for(ledger, tally, |_| true);
+}
+
+fn close_for(ledger: &mut Ledger, tally: &Tally, registered: impl Fn(&Hotkey) -> bool) {
+    let earned = incomes(tally, &Rules { alike: &|_, _| false, committed: &|_, _| 0, now: 0 });
+    ledger.close_epoch(tally, &earned, Basis::Labels, 0.25, registered);
 }
 
 /// A keeper over a ledger in `folder` that has seen no router but an epoch's worth of scores.
@@ -111,7 +116,7 @@ fn those_gone_from_the_chain_are_forgotten() {
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
     close(&mut ledger, &seen(&[(1, 50.0), (2, 50.0)], 100));
     let tally = seen(&[(1, 50.0), (3, 50.0)], 100);
-    ledger.close_epoch(&tally, &tally.usefulness(|_, _| false), 0.25, |who| *who == hotkey(1));
+    close_for(&mut ledger, &tally, |who| *who == hotkey(1));
     assert_eq!(ledger.standings().map(|(who, _)| who).collect::<Vec<_>>(), [hotkey(1)]);
 }
 
@@ -140,7 +145,8 @@ async fn advertising_the_best_experts_checkpoint_earns_nothing_and_costs_it_noth
     router.stop().await;
 }
 
-fn row(weights: &[(u16, u16)], ledger: &Ledger) -> Row {
+fn row(uids: &[u16], ledger: &Ledger) -> Row {
+    let uids: Vec<(u16, Hotkey)> = uids.iter().map(|&uid| (uid, hotkey(uid as u8))).collect();
     Row {
         netuid: NETUID,
         hotkey: Hotkey58(ROUTER),
@@ -149,7 +155,8 @@ fn row(weights: &[(u16, u16)], ledger: &Ledger) -> Row {
         extrinsic: "0x02".into(),
         version_key: 1,
         for_epoch: 10,
-        weights: ledger.explain(weights, |uid| Some(hotkey(uid as u8))),
+        commit: None,
+        weights: ledger.row(&uids, |_| 1.0, 0, u16::MAX),
     }
 }
 
@@ -158,7 +165,7 @@ fn ledger_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
     close(&mut ledger, &seen(&[(1, 30.0), (2, -5.0)], 100));
-    let sent = row(&[(1, 65535)], &ledger);
+    let sent = row(&[1, 2], &ledger);
     ledger.record(sent);
     ledger.save().unwrap();
     let again = Ledger::open(folder.path(), NETUID, "00").unwrap();
@@ -188,13 +195,13 @@ fn silence_pulls_an_average_down_and_absence_takes_the_weight_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path(), NETUID, "00").unwrap();
     close(&mut ledger, &seen(&[(1, 50.0), (2, 50.0)], 100));
-    assert_eq!(ledger.standing(&hotkey(1)).unwrap().worth(), 0.5);
+    assert_eq!(ledger.standing(&hotkey(1)).unwrap().worth(1.0), 0.5);
     close(&mut ledger, &seen(&[(2, 50.0)], 100));
     let silent = ledger.standing(&hotkey(1)).unwrap();
     assert!((silent.ema - 0.375).abs() < 1e-9);
-    assert_eq!(silent.worth(), 0.0);
+    assert_eq!(silent.worth(1.0), 0.0);
     assert!(silent.reason().contains("answered none of 100"), "{}", silent.reason());
-    assert_eq!(ledger.standing(&hotkey(2)).unwrap().worth(), 0.5);
+    assert_eq!(ledger.standing(&hotkey(2)).unwrap().worth(1.0), 0.5);
 }
 
 /// Everybody who is to be proven is, and an epoch's worth of labelled items was scored.

@@ -46,7 +46,7 @@ fn program(dir: &Path) -> PathBuf {
 fn spec(dir: &Path, experts: &[&str], lifetime: Lifetime) -> TestnetSpec {
     let program = program(dir);
     let checkpoint = program.clone();
-    let expert = |name: &&str| ExpertSpec { name: (*name).to_owned(), checkpoint: checkpoint.clone() };
+    let expert = |name: &&str| ExpertSpec::honest(name, &checkpoint);
     TestnetSpec {
         experts: experts.iter().map(expert).collect(),
         routers: 2,
