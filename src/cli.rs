@@ -359,7 +359,9 @@ pub(crate) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Check an evidence file: exit 0 when it proves that an expert signed a wrong answer, else 1 with the reason
-    #[command(after_help = "Example:\n  glia audit verify router/evidence/001790000000000-1-0123456789abcdef0123456789abcdef.json")]
+    #[command(
+        after_help = "Example:\n  glia audit verify router/evidence/001790000000000-1-0123456789abcdef0123456789abcdef.json"
+    )]
     Verify {
         /// The evidence file
         file: PathBuf,
