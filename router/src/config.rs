@@ -33,7 +33,7 @@ pub struct SubnetView {
     pub schema: TaskSchema,
     /// φ, pinned by its hash.
     pub feature_map: FeatureMap,
-    /// Labelled inputs that are neither trained nor tested on. One half calibrates the gate, the other scores.
+    /// Labelled inputs that are neither trained nor tested on. Three quarters calibrate the gate, the rest scores.
     pub validation: Vec<Labelled>,
 }
 

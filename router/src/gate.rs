@@ -14,11 +14,12 @@
 //! probes loses the trust they earned. Everything here is pure; time and chance come in as arguments.
 //!
 //! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@cluster`],
-//! [`mod@online`], [`mod@drift`], [`mod@balance`], [`mod@select`], [`mod@store`] (what outlives a restart).
+//! [`mod@online`], [`mod@drift`], [`mod@balance`], [`mod@select`], [`mod@combine`], [`mod@store`] (what outlives a restart).
 
 pub mod balance;
 mod climb;
 pub mod cluster;
+pub mod combine;
 pub mod drift;
 pub mod fit;
 pub mod model;
@@ -29,6 +30,7 @@ pub mod store;
 pub mod trust;
 
 pub use cluster::{Clusters, cluster};
+pub use combine::Reading;
 pub use fit::{ExpertProbes, FitPolicy, ProbeSet, fit};
 pub use model::{ExpertGate, FitReport, GateModel};
 pub use select::{Bench, Selection, Slot, select, turn, weigh};

@@ -256,7 +256,9 @@ fn pool_item(
     answers: &[Answer],
 ) -> RoutedItem {
     let known = |expert: usize| gate.experts.get(&experts[expert].key);
-    let logits: Vec<f32> = answers.iter().map(|answer| chosen.logits[answer.expert]).collect();
+    // What was said counts too: some are to be believed in what they say, some only in a few of the things they say.
+    let lean = |answer: &Answer| known(answer.expert).map_or(0.0, |g| g.reading.weigh(&chosen.features, &answer.row));
+    let logits: Vec<f32> = answers.iter().map(|answer| chosen.logits[answer.expert] + lean(answer)).collect();
     let proven: Vec<bool> = answers.iter().map(|answer| known(answer.expert).is_some_and(|g| g.proven)).collect();
     let weights = weigh(&logits, &proven);
     let asked = |expert: usize| chosen.selection.propensity.iter().find(|(i, _)| *i == expert).map_or(1.0, |(_, p)| *p);
@@ -264,7 +266,7 @@ fn pool_item(
         expert: answer.expert,
         call: answer.call,
         weight,
-        row: sharpen(&answer.row, known(answer.expert).map_or(1.0, |g| g.sharpness)),
+        row: known(answer.expert).map_or_else(|| answer.row.clone(), |g| g.reading.calibrate(&answer.row)),
         given: answer.row.clone(),
         propensity: asked(answer.expert),
     });

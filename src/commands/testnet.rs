@@ -72,7 +72,8 @@ pub(super) async fn up(args: TestnetUpArgs) -> anyhow::Result<()> {
         say!("\nask it:   glia infer --router {} --digits-index 7", client.url());
     }
     say!(
-        "join it:  glia join --checkpoint FILE --network {network} --chain {} --bootstrap {}",
+        "join it:  glia join --subnet {} --checkpoint FILE --network {network} --chain {} --bootstrap {}",
+        testnet.spec().subnet,
         testnet.chain_url(),
         testnet.bootstrap()
     );
@@ -118,7 +119,8 @@ pub(super) async fn status(place: &TestnetPlace, json: bool) -> anyhow::Result<(
     let block = status.block.map_or_else(|| "?".to_owned(), |block| block.to_string());
     say!("testnet {} · network {} · block {block}", status.state.name, status.state.network);
     if let (Some(chain), Some(bootstrap)) = (status.state.chain_url(), status.state.bootstrap()) {
-        say!("join it: --network {} --chain {chain} --bootstrap {bootstrap}", status.state.network);
+        let state = &status.state;
+        say!("join it: --subnet {} --network {} --chain {chain} --bootstrap {bootstrap}", state.subnet, state.network);
     }
     let header = ["process", "pid", "alive", "uid", "peer", "address", "served", "incentive", "memory"];
     let mut table = table::new(&header, &[0, 2, 4, 5]);

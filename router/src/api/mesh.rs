@@ -81,7 +81,7 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         "worse_than_probes_nats": learned.evidence(&listed.key).gap(),
         "cluster": subnet.probes.clusters().of(&listed.key),
         "suspect": figures.suspect,
-        "sharpness": known.map_or(1.0, |known| known.sharpness),
+        "sharpness": known.map_or(1.0, |known| known.reading.ln_sharpness.exp()),
         "claimed_accuracy": known.and_then(|known| known.trust.accuracy),
         "requests": figures.calls,
         "failures": figures.failures,

@@ -2,14 +2,15 @@
 //!
 //! The correction climbs the log-likelihood of the mixture, Σ ln Σ_i w_i(x) p_i(y|x), over experts that answered, whose
 //! gradient per logit is simply "responsibility − weight". Only measured answers enter, so no claim can steer it; a
-//! penalty on the slopes, chosen by cross-validation, keeps it near uniform where experts do not differ. The pool's
-//! temperature is fitted on what gates say of items they did not see, else it would be over-confident.
+//! penalty on the slopes, chosen by cross-validation, keeps it near uniform where experts do not differ. How the answers
+//! of those chosen are then read is learned in [`super::combine`].
 
 use std::sync::Arc;
 
 use glia_protocol::descriptor::Centroid;
 
 use super::climb::{Adam, golden};
+use super::combine::{self, Heard, Item, Reading, negative_log};
 use super::model::{ExpertGate, FitReport, GateModel};
 use super::prior::{claim, prior_logit};
 use super::trust::{Probe, Trust};
@@ -79,21 +80,30 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
 
     let mut problem = Problem::new(set, &fitted, &model, items, policy);
     problem.fit_sharpness();
-    // What gates say of items they were not fitted on; without a learned correction, of all items.
-    let mut unseen = vec![problem.parameters.clone(); FOLDS];
     if items >= MIN_ITEMS {
-        let (penalty, folds) = problem.choose_penalty();
-        unseen = folds;
+        let penalty = problem.choose_penalty();
         let all: Vec<usize> = (0..items).collect();
         problem.climb(&all, penalty);
         problem.fit_sharpness();
     }
-    model.pool_sharpness = problem.fit_pool(&unseen, policy.k);
-    model.report = problem.report(&unseen, policy.k, model.pool_sharpness);
+    let heard = problem.heard(&fitted, policy.k);
+    let start: Vec<Reading> =
+        problem.sharpness.iter().map(|s| Reading { ln_sharpness: s.ln(), ..Reading::default() }).collect();
+    let features = set.features.first().map_or(0, Vec::len);
+    // Worth its time once everybody has answered everything; until then answers are read as they are.
+    let complete = items >= MIN_ITEMS && problem.logs.iter().flatten().all(Option::is_some);
+    let read = combine::fit(&heard, &start, set.classes, features, complete);
+    model.pool_sharpness = read.pool_sharpness;
+    model.report = FitReport {
+        items: heard.len(),
+        experts: fitted.len(),
+        log_loss: read.log_loss,
+        accuracy: read.accuracy,
+    };
     model.prior_scale = problem.parameters.prior_scale;
-    for (i, expert) in fitted.iter().enumerate() {
+    for ((i, expert), reading) in fitted.iter().enumerate().zip(read.readings) {
         if let Some(gate) = model.experts.get_mut(&expert.key) {
-            gate.sharpness = problem.sharpness[i];
+            gate.reading = reading;
             gate.bias = problem.parameters.bias[i];
             gate.slope = problem.parameters.slope[i].clone();
         }
@@ -232,26 +242,24 @@ impl<'a> Problem<'a> {
         items.iter().map(one).sum()
     }
 
-    /// The penalty whose gates best predict items they were not fitted on, and those gates by fold. Parameters are left
-    /// at their start.
-    fn choose_penalty(&mut self) -> (f32, Vec<Parameters>) {
+    /// The penalty whose gates best predict items they were not fitted on. Parameters are left at their start.
+    fn choose_penalty(&mut self) -> f32 {
         let start = self.parameters.clone();
-        let mut best: Option<(f32, f32, Vec<Parameters>)> = None;
+        let mut best = (f32::NEG_INFINITY, PENALTIES[0]);
         for penalty in PENALTIES {
-            let (mut likelihood, mut gates) = (0.0, Vec::new());
+            let mut likelihood = 0.0;
             for fold in 0..FOLDS {
                 let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.items).partition(|j| j % FOLDS == fold);
                 self.parameters = start.clone();
                 self.climb(&rest, penalty);
                 likelihood += self.likelihood(&held);
-                gates.push(std::mem::replace(&mut self.parameters, start.clone()));
             }
-            if best.as_ref().is_none_or(|(reached, _, _)| likelihood > *reached) {
-                best = Some((likelihood, penalty, gates));
+            if likelihood > best.0 {
+                best = (likelihood, penalty);
             }
         }
-        // There is at least one penalty, so `best` is there.
-        best.map_or_else(|| (PENALTIES[0], vec![start; FOLDS]), |(_, penalty, gates)| (penalty, gates))
+        self.parameters = start;
+        best.1
     }
 
     /// Adam on the mean log-likelihood of `items` minus `penalty`/2·‖v‖².
@@ -290,63 +298,18 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// Pooled probabilities of item `j` by the `k` experts with the largest logits under the gate that did not see it;
-    /// `None` when nobody answered.
-    fn pool(&self, unseen: &[Parameters], j: usize, k: usize) -> Option<Vec<f32>> {
-        let parameters = unseen.get(j % FOLDS)?;
-        let mut answered: Vec<(f32, usize)> = (0..self.logs.len())
-            .filter(|&i| self.logs[i][j].is_some())
-            .map(|i| (self.logit(parameters, i, j), i))
-            .collect();
-        if answered.is_empty() {
-            return None;
-        }
-        answered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        answered.truncate(k.max(1));
-        let mut weights: Vec<f32> = answered.iter().map(|(logit, _)| *logit).collect();
-        super::softmax(&mut weights);
-        let mut pool = vec![0.0; self.set.classes];
-        for (weight, (_, i)) in weights.iter().zip(&answered) {
-            let Some(logs) = &self.logs[*i][j] else { continue };
-            let mut calibrated: Vec<f32> = logs.iter().map(|l| l * self.sharpness[*i]).collect();
-            super::softmax(&mut calibrated);
-            pool.iter_mut().zip(&calibrated).for_each(|(q, p)| *q += weight * p);
-        }
-        Some(pool)
-    }
-
-    /// The exponent on the pool that makes its confidence right.
-    fn fit_pool(&self, unseen: &[Parameters], k: usize) -> f32 {
-        let pools: Vec<(Vec<f32>, usize)> = (0..self.items)
-            .filter_map(|j| {
-                let logs = self.pool(unseen, j, k)?.iter().map(|p| p.max(FLOOR).ln()).collect();
-                Some((logs, self.set.labels[j]))
-            })
-            .collect();
-        let loss = |ln_sharpness: f32| {
-            let sum: f32 = pools.iter().map(|(logs, y)| negative_log(logs, *y, ln_sharpness.exp())).sum();
-            sum + 0.5 * ln_sharpness * ln_sharpness
+    /// Per item the `k` experts with the largest logits among those that answered, as they would be asked.
+    fn heard<'b>(&'b self, fitted: &[&'b ExpertProbes], k: usize) -> Vec<Item<'b>> {
+        let of = |j: usize| {
+            let answered = fitted.iter().enumerate().filter_map(|(expert, probes)| {
+                let row = probes.rows.get(j)?.as_deref().filter(|row| row.len() == self.set.classes)?;
+                Some(Heard { expert, logit: self.logit(&self.parameters, expert, j), row })
+            });
+            let mut members: Vec<Heard<'b>> = answered.collect();
+            members.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.expert.cmp(&b.expert)));
+            members.truncate(k.max(1));
+            Item { features: &self.set.features[j], label: self.set.labels[j], members }
         };
-        golden(loss, 0.25_f32.ln(), 4.0_f32.ln()).exp()
+        (0..self.items).map(of).filter(|item| !item.members.is_empty()).collect()
     }
-
-    fn report(&self, unseen: &[Parameters], k: usize, pool_sharpness: f32) -> FitReport {
-        let (mut loss, mut hits, mut count) = (0.0, 0, 0);
-        for j in 0..self.items {
-            let Some(pool) = self.pool(unseen, j, k) else { continue };
-            let logs: Vec<f32> = pool.iter().map(|p| p.max(FLOOR).ln()).collect();
-            loss += negative_log(&logs, self.set.labels[j], pool_sharpness);
-            hits += usize::from(top_class(&pool) == self.set.labels[j]);
-            count += 1;
-        }
-        let n = count.max(1) as f32;
-        FitReport { items: count, experts: self.logs.len(), log_loss: loss / n, accuracy: hits as f32 / n }
-    }
-}
-
-/// −ln of the probability of `y` after raising all to `sharpness` and renormalising.
-fn negative_log(logs: &[f32], y: usize, sharpness: f32) -> f32 {
-    let largest = logs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = logs.iter().map(|l| (sharpness * (l - largest)).exp()).sum();
-    sum.ln() - sharpness * (logs.get(y).copied().unwrap_or_else(|| FLOOR.ln()) - largest)
 }

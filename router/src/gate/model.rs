@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use glia_protocol::descriptor::Centroid;
 
+use super::combine::Reading;
 use super::prior::prior_logit;
 use super::trust::Trust;
 use crate::expert::ExpertKey;
@@ -13,8 +14,8 @@ use crate::expert::ExpertKey;
 pub struct ExpertGate {
     /// Trust from probes.
     pub trust: Trust,
-    /// Exponent β on its probabilities: below 1 for an over-confident expert.
-    pub sharpness: f32,
+    /// How its answers are read: its calibration, and what they say about their own weight.
+    pub reading: Reading,
     /// Learned constant.
     pub bias: f32,
     /// Learned slope over φ; empty until fitted.
@@ -27,7 +28,7 @@ pub struct ExpertGate {
 
 impl Default for ExpertGate {
     fn default() -> Self {
-        Self { trust: Trust::default(), sharpness: 1.0, bias: 0.0, slope: Vec::new(), proven: false, calibrated: false }
+        Self { trust: Trust::default(), reading: Reading::default(), bias: 0.0, slope: Vec::new(), proven: false, calibrated: false }
     }
 }
 

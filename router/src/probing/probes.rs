@@ -26,7 +26,7 @@ const CONFIRMED: f32 = 0.01;
 
 type Rows = Vec<Option<Arc<[f32]>>>;
 
-/// The labelled items of a subnet, cut into two halves that never meet: one to probe with, one to score with.
+/// The labelled items of a subnet, cut into two parts that never meet: three quarters to probe with, a quarter to score with.
 pub struct Probes {
     pub(super) set: Arc<ProbeSet>,
     pub(super) items: Vec<Labelled>,
@@ -53,7 +53,7 @@ impl Probes {
     pub fn new(view: &SubnetView, policy: &Policy, seed: u64) -> Self {
         let mut items = view.validation.clone();
         items.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let scoring = items.split_off(items.len().div_ceil(2));
+        let scoring = items.split_off(items.len().div_ceil(4) * 3);
         let classes = view.schema.classes().len();
         items.truncate(policy.probe_items.min((MAX_CELLS / classes.max(1)).max(1)));
         let features = items.iter().map(|item| {

@@ -122,8 +122,9 @@ fn measure(world: &World, k: usize) -> Figures {
         let item = hits as u64 * 7919 + singles[0] as u64;
         let turned: Vec<f32> = logits.iter().enumerate().map(|(i, l)| l + turn(item, i as u64, 0.5)).collect();
         let chosen = select::<ChaCha8Rng>(&bench, &turned, k, 0, None).members;
-        let weights = weigh(&chosen.iter().map(|&i| logits[i]).collect::<Vec<_>>(), &vec![true; chosen.len()]);
-        let calibrated: Vec<Vec<f32>> = chosen.iter().map(|&i| sharpen(&rows[i], gate(i).sharpness)).collect();
+        let heard = chosen.iter().map(|&i| logits[i] + gate(i).reading.weigh(features, &rows[i]));
+        let weights = weigh(&heard.collect::<Vec<_>>(), &vec![true; chosen.len()]);
+        let calibrated: Vec<Vec<f32>> = chosen.iter().map(|&i| gate(i).reading.calibrate(&rows[i])).collect();
         let pool = sharpen(&linear_pool(&weights, &calibrated, CLASSES), world.model.pool_sharpness);
         hits += usize::from(top_class(&pool) == label);
         loss -= f64::from(pool[label].max(1e-6).ln());
@@ -163,7 +164,7 @@ fn equal_generalists_are_averaged_and_beat_the_best_of_them() {
 #[test]
 fn over_confidence_is_taken_back_by_temperatures() {
     let world = world(&vec![Kind::Generalist(0.7); 6]);
-    assert!(world.model.experts.values().all(|gate| gate.sharpness < 1.0));
+    assert!(world.model.experts.values().all(|gate| gate.reading.ln_sharpness < 0.0));
     let figures = measure(&world, 4);
     // A lone over-confident expert: −0.73·ln 0.95 − 0.27·ln(0.05/9) ≈ 1.4.
     assert!(figures.log_loss < 0.9, "{}", figures.log_loss);
