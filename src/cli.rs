@@ -56,6 +56,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  glia feedback --id 0123456789abcdef0123456789abcdef --label seven --key-file feedback.key\n\nThe id is `request_id` among the parameters of an answer."
     )]
     Feedback(FeedbackArgs),
+    /// See why experts have the weights they have
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Run and read the chain
     #[command(subcommand)]
     Chain(ChainCommand),
@@ -401,6 +404,29 @@ pub(crate) struct FeedbackArgs {
     /// File whose first line is the key
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsCommand {
+    /// Print the ledger behind the weight of one uid: what was measured, how it became the weight, where it was sent
+    #[command(after_help = "Example:\n  glia weights explain --uid 3 --router http://127.0.0.1:8080")]
+    Explain(WeightsExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WeightsExplainArgs {
+    /// The uid
+    #[arg(long)]
+    pub(crate) uid: u16,
+    /// Address of the router
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) router: String,
+    /// Subnet [default: the router's first]
+    #[arg(long)]
+    pub(crate) subnet: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,9 @@ mod join;
 mod route;
 mod testnet;
 mod train;
+mod weights;
 
-use crate::cli::{AuditCommand, ChainCommand, Cli, Command, TestnetCommand};
+use crate::cli::{AuditCommand, ChainCommand, Cli, Command, TestnetCommand, WeightsCommand};
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Audit(AuditCommand::List { router, json }) => audit::list(&router, json).await,
         Command::Feedback(args) => feedback::run(args).await,
+        Command::Weights(WeightsCommand::Explain(args)) => weights::explain(args).await,
         Command::Chain(ChainCommand::Serve(args)) => chain::serve(args).await,
         Command::Chain(ChainCommand::Metagraph { chain, netuid, json }) => chain::metagraph(&chain, netuid, json).await,
         Command::Chain(ChainCommand::Epoch { input }) => chain::epoch(&input),

@@ -1,7 +1,7 @@
 //! The seam to the chain: what a router asks of it, so that tests can put a refusing or slow chain there.
 
 use futures::future::BoxFuture;
-use glia_chain_client::{Chain, Hyperparameters, Keypair, Metagraph, ReadError, Receipt, SubmitError};
+use glia_chain_client::{Chain, Hyperparameters, Keypair, Metagraph, OpenCommit, ReadError, Receipt, SubmitError};
 use glia_protocol::Hotkey;
 
 use crate::config::ChainAccess;
@@ -31,6 +31,21 @@ pub trait ChainPort: Send + Sync + 'static {
         &self,
         netuid: u16,
         row: Vec<(u16, u16)>,
+        version_key: u64,
+    ) -> BoxFuture<'_, Result<Receipt, SubmitError>>;
+
+    /// This router's commits that have not been revealed.
+    fn commits(&self, netuid: u16) -> BoxFuture<'_, Result<Vec<OpenCommit>, ReadError>>;
+
+    /// Commits to weights by their hash.
+    fn commit_weights(&self, netuid: u16, hash: [u8; 32]) -> BoxFuture<'_, Result<Receipt, SubmitError>>;
+
+    /// Reveals weights that were committed to.
+    fn reveal_weights(
+        &self,
+        netuid: u16,
+        row: Vec<(u16, u16)>,
+        salt: Vec<u16>,
         version_key: u64,
     ) -> BoxFuture<'_, Result<Receipt, SubmitError>>;
 }
@@ -71,5 +86,23 @@ impl ChainPort for ChainAccess {
     ) -> BoxFuture<'_, Result<Receipt, SubmitError>> {
         let (chain, hotkey): (&Chain, &Keypair) = (&self.chain, &self.hotkey);
         Box::pin(async move { chain.set_weights(hotkey, netuid, &row, version_key).await })
+    }
+
+    fn commits(&self, netuid: u16) -> BoxFuture<'_, Result<Vec<OpenCommit>, ReadError>> {
+        Box::pin(async move { self.chain.commits(netuid, self.hotkey.account()).await })
+    }
+
+    fn commit_weights(&self, netuid: u16, hash: [u8; 32]) -> BoxFuture<'_, Result<Receipt, SubmitError>> {
+        Box::pin(async move { self.chain.commit_weights(&self.hotkey, netuid, hash).await })
+    }
+
+    fn reveal_weights(
+        &self,
+        netuid: u16,
+        row: Vec<(u16, u16)>,
+        salt: Vec<u16>,
+        version_key: u64,
+    ) -> BoxFuture<'_, Result<Receipt, SubmitError>> {
+        Box::pin(async move { self.chain.reveal_weights(&self.hotkey, netuid, &row, &salt, version_key).await })
     }
 }

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Modules in flow order: [`stream`], [`outcome`], [`shapley`], [`agreement`], [`tally`], [`share`], [`weights`], [`ledger`],
-//! [`keeper`].
+//! [`keeper`], [`explain`].
 
 pub mod agreement;
+pub mod explain;
 pub mod keeper;
 pub mod ledger;
 pub mod outcome;

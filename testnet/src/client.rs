@@ -408,6 +408,19 @@ impl RouterClient {
         self.send(request, SLACK).await
     }
 
+    /// Why `uid` has the weight it has, in `subnet` (the router's first when `None`): the router's `Explanation`.
+    ///
+    /// # Errors
+    /// As [`RouterClient::infer`].
+    pub async fn explanation<T: DeserializeOwned>(
+        &self,
+        subnet: Option<&SubnetName>,
+        uid: u16,
+    ) -> Result<T, ClientError> {
+        let subnet = subnet.map_or_else(String::new, |subnet| format!("&subnet={subnet}"));
+        self.get(&format!("/glia/v1/ledger?uid={uid}{subnet}")).await
+    }
+
     /// Whether the router says that it can answer requests now.
     ///
     /// # Errors

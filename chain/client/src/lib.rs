@@ -10,7 +10,7 @@
 //! same handle serves the embedded chain, the project's node and the public Bittensor chain.
 //!
 //! Modules, in flow order: [`account`] and [`keypair`] (who), [`chain`] (the connection), [`reads`] and [`metagraph`]
-//! (questions), [`blocks`] (following), [`call`], [`calls`] and [`submit`] (changes), [`error`].
+//! (questions), [`blocks`] (following), [`call`], [`calls`], [`commit`] and [`submit`] (changes), [`error`].
 
 pub mod account;
 pub mod keypair;
@@ -27,6 +27,7 @@ pub mod blocks;
 
 pub mod call;
 pub mod calls;
+pub mod commit;
 pub mod enrol;
 mod receipt;
 pub mod submit;
@@ -38,6 +39,7 @@ pub use blocks::{BlockHead, BlockStream};
 pub use call::{Call, ChainEvent, Receipt};
 pub use calls::AxonAnnouncement;
 pub use chain::{Chain, ConnectOptions};
+pub use commit::{OpenCommit, commit_hash};
 pub use enrol::{EnrolError, EnrolRequest, EnrolStep, Enrolled};
 pub use error::{ConnectError, ReadError, SubmitError};
 pub use keypair::{Keypair, KeypairError, verify};

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{ApiError, ApiState};
 use crate::expert::{Listed, Presence};
 use crate::gate::GateModel;
+use crate::scoring::explain::Explanation;
 use crate::subnet::Subnet;
 
 /// Which subnet is asked about; the first when none is named.
@@ -92,17 +93,30 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
     })
 }
 
-/// The row sent last, those before it, and what every expert is held to be worth.
-pub(super) async fn ledger(State(state): State<ApiState>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
-    let subnet = state.subnet_or_first(which.subnet.as_deref())?;
+/// What of the ledger is asked for: all of it, or what explains one uid.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    subnet: Option<String>,
+    uid: Option<u16>,
+}
+
+/// The row sent last, those before it, and what every expert is held to be worth; for one `uid`, what explains its weight.
+pub(super) async fn ledger(State(state): State<ApiState>, Query(page): Query<Page>) -> Result<Json<Value>, ApiError> {
+    let subnet = state.subnet_or_first(page.subnet.as_deref())?;
     let broken = |error: serde_json::Error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    if let Some(uid) = page.uid {
+        let explanation = Explanation::of(&subnet.ledger(), subnet.view.netuid, uid);
+        return Ok(Json(serde_json::to_value(explanation).map_err(broken)?));
+    }
     let (last, history, standings) = {
         let ledger = subnet.ledger();
         let standings = ledger.standings().map(|(hotkey, standing)| {
             json!({ "hotkey": hotkey.to_string(), "standing": standing, "reason": standing.reason() })
         });
         let standings: Vec<Value> = standings.collect();
-        let history: Vec<_> = ledger.history().rev().cloned().collect();
+        let mut history: Vec<_> = ledger.history().rev().cloned().collect();
+        // Thousands of terms; those of the last row stay, and one uid's are told on request.
+        history.iter_mut().flat_map(|row| &mut row.weights).for_each(|line| line.terms = None);
         (ledger.last_row().cloned(), history, standings)
     };
     let mut answer = match last {

@@ -1,4 +1,7 @@
 //! Follows the chain for one subnet: keeps uids fresh, and says once per epoch, shortly before it, what experts are worth.
+//! Where the subnet wants it, what is said is a commit, revealed in a later epoch: see `reveal`.
+
+mod reveal;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,6 +40,8 @@ const TOO_FAST: &str = "SettingWeightsTooFast";
 pub enum Attempt {
     /// The row is on chain.
     Set,
+    /// The row's hash is on chain; the row follows in a later epoch.
+    Committed,
     /// Not in this epoch, and why.
     NotThisEpoch(String),
     /// Not before block `until`, and why; that is no failure.
@@ -96,6 +101,8 @@ pub struct Keeper {
     wait_until: u64,
     /// Whether all that was proposed has been compared with the chain.
     settled: bool,
+    /// Block before which commits need no look.
+    reveal_at: u64,
     reachable: bool,
 }
 
@@ -115,6 +122,7 @@ impl Keeper {
             closed: None,
             wait_until: 0,
             settled: false,
+            reveal_at: 0,
             reachable: true,
         }
     }
@@ -141,6 +149,10 @@ impl Keeper {
             if !self.settled {
                 self.settle().await;
             }
+        }
+        if block >= self.reveal_at && !self.subnet.ledger().commits().is_empty() {
+            self.reveal_at = block + 1;
+            self.reveal().await;
         }
         if let Some(next) = next
             && self.done != Some(next)
@@ -223,6 +235,10 @@ impl Keeper {
                 self.subnet.metrics.weights(&name, "set");
                 (self.done, self.attempts) = (Some(epoch), 0);
             }
+            Attempt::Committed => {
+                self.subnet.metrics.weights(&name, "committed");
+                (self.done, self.attempts) = (Some(epoch), 0);
+            }
             Attempt::NotThisEpoch(why) => {
                 self.subnet.metrics.weights(&name, "not_this_epoch");
                 tracing::info!(subnet = %name, epoch, "no weights in this epoch: {why}");
@@ -298,9 +314,6 @@ impl Keeper {
         let Some(me) = metagraph.neurons.iter().find(|n| n.hotkey.0 == hotkey.0) else {
             return Attempt::NotThisEpoch(format!("hotkey {hotkey} is not registered in subnet {netuid}"));
         };
-        if settings.commit_reveal_enabled {
-            return Attempt::NotThisEpoch("the subnet wants weights committed and revealed".to_owned());
-        }
         let version_key = self.subnet.policy.weights_version;
         if settings.weights_version_key > version_key {
             let wanted = settings.weights_version_key;
@@ -310,7 +323,7 @@ impl Keeper {
         }
         let sent_before = {
             let ledger = self.subnet.ledger();
-            ledger.last_row().is_some() || !ledger.pending().is_empty()
+            ledger.last_row().is_some() || !ledger.pending().is_empty() || !ledger.commits().is_empty()
         };
         let since = metagraph.block.saturating_add(1).saturating_sub(me.last_update);
         let limit = settings.weights_rate_limit;
@@ -328,9 +341,7 @@ impl Keeper {
         if lines.is_empty() {
             return Attempt::NotThisEpoch("nobody has been found useful yet".to_owned());
         }
-        let row: Vec<(u16, u16)> = lines.iter().map(|line| (line.uid, line.weight)).collect();
-        // Written before it is sent: whatever happens then, no row is on chain without its explanation.
-        self.subnet.ledger().propose(Row {
+        let row = Row {
             netuid,
             hotkey: Hotkey58(hotkey),
             uid: me.uid,
@@ -340,19 +351,26 @@ impl Keeper {
             for_epoch: epoch,
             commit: None,
             weights: lines,
-        });
+        };
+        if settings.commit_reveal_enabled { self.commit(row).await } else { self.set_openly(row).await }
+    }
+
+    /// Sends a row as it is.
+    async fn set_openly(&mut self, row: Row) -> Attempt {
+        let (netuid, version_key, weights) = (row.netuid, row.version_key, row.pairs());
+        let (before, count) = (row.block, weights.len());
+        // Written before it is sent: whatever happens then, no row is on chain without its explanation.
+        self.subnet.ledger().propose(row);
         if !self.save().await {
             self.subnet.ledger().withdraw();
             return Attempt::Again("the ledger could not be saved, and no row is sent without it".to_owned());
         }
         self.settled = false;
-        let weights = row.len();
-        match self.chain.set_weights(netuid, row, version_key).await {
+        match self.chain.set_weights(netuid, weights, version_key).await {
             Ok(receipt) => {
-                let hash: String = receipt.hash.iter().map(|byte| format!("{byte:02x}")).collect();
                 let block = receipt.block_number;
-                tracing::info!(subnet = %self.subnet.view.name, block, weights, "weights set");
-                self.subnet.ledger().confirm(block, format!("0x{hash}"));
+                tracing::info!(subnet = %self.subnet.view.name, block, weights = count, "weights set");
+                self.subnet.ledger().confirm(block, hexadecimal(&receipt.hash));
                 self.settled = true;
                 self.save().await;
                 Attempt::Set
@@ -363,7 +381,7 @@ impl Keeper {
             }
             Err(error) if says(&error, TOO_FAST) => {
                 self.withdraw().await;
-                Attempt::Wait { until: metagraph.block.saturating_add(1), why: error.to_string() }
+                Attempt::Wait { until: before.saturating_add(1), why: error.to_string() }
             }
             Err(error @ (SubmitError::Module { .. } | SubmitError::Dispatch(_) | SubmitError::BadCall { .. })) => {
                 self.withdraw().await;
@@ -434,6 +452,11 @@ fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<T
         entry.name = sums.name;
     }
     Some(agreed)
+}
+
+/// A hash, 0x….
+fn hexadecimal(hash: &[u8; 32]) -> String {
+    hash.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Whether the chain gave this Subtensor error, as a failed call or as a refusal of the pool.

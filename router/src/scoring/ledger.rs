@@ -21,6 +21,8 @@ use super::weights::{limited, scale, to_row};
 const MAX_PENDING: usize = 4;
 /// Rows kept.
 const HISTORY: usize = 64;
+/// Newest rows whose weights are kept with all their terms.
+const DETAILED: usize = 8;
 /// A ledger file is never larger than this.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// Averages below this are forgotten when their owner is silent.
@@ -260,6 +262,10 @@ impl Ledger {
             self.file.history.pop_front();
         }
         self.file.history.push_back(row);
+        // The terms of old rows are most of a ledger and hardly ever asked for.
+        if let Some(old) = self.file.history.len().checked_sub(1 + DETAILED) {
+            self.file.history[old].weights.iter_mut().for_each(|line| line.terms = None);
+        }
     }
 
     /// Rows sent, oldest first.

@@ -2,6 +2,7 @@
 
 mod api;
 mod audits;
+mod clones;
 mod directory;
 mod dispatch;
 mod feedback;
@@ -9,4 +10,5 @@ mod gate;
 mod mesh;
 mod network;
 mod properties;
+mod reveal;
 mod scoring;

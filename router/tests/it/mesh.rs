@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
-use glia_chain_client::{AccountId, Hyperparameters, Metagraph, Neuron, ReadError, Receipt, SubmitError};
+use glia_chain_client::{
+    AccountId, Hyperparameters, Metagraph, Neuron, OpenCommit, ReadError, Receipt, SubmitError, commit_hash,
+};
 use glia_protocol::descriptor::{Capacity, Centroid, shard_of};
 use glia_protocol::feature_map::FeatureMap;
 use glia_protocol::gossip::Heartbeat;
@@ -307,6 +309,9 @@ pub(crate) struct Ledgerless {
     /// What is heard of a row after it landed.
     pub(crate) after: Mutex<After>,
     pub(crate) last_update: AtomicU64,
+    pub(crate) commits: Mutex<Vec<OpenCommit>>,
+    /// A uid that belongs to somebody else now.
+    pub(crate) stranger: Mutex<Option<u16>>,
 }
 
 /// What is heard of a row after it landed.
@@ -348,11 +353,18 @@ impl Ledgerless {
             refused: AtomicUsize::new(0),
             after: Mutex::new(After::Receipt),
             last_update: AtomicU64::new(0),
+            commits: Mutex::default(),
+            stranger: Mutex::default(),
         })
     }
 
     fn last_epoch(&self) -> u64 {
         self.block.load(Ordering::SeqCst) / self.tempo * self.tempo
+    }
+
+    /// Epochs run so far.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.block.load(Ordering::SeqCst) / self.tempo
     }
 
     /// Goes to two blocks before the next epoch.
@@ -407,13 +419,15 @@ impl ChainPort for Ledgerless {
 
     fn metagraph(&self, netuid: u16) -> BoxFuture<'_, Result<Metagraph, ReadError>> {
         let own = Neuron { last_update: self.last_update.load(Ordering::SeqCst), ..neuron(0, ROUTER) };
-        let neurons = std::iter::once(own).chain((1..=self.experts).map(|n| neuron(u16::from(n), hotkey(n)))).collect();
+        let stranger = *self.stranger.lock().unwrap();
+        let holder = |n: u8| if stranger == Some(u16::from(n)) { hotkey(120) } else { hotkey(n) };
+        let neurons = std::iter::once(own).chain((1..=self.experts).map(|n| neuron(u16::from(n), holder(n)))).collect();
         let metagraph = Metagraph {
             netuid,
             block: self.block.load(Ordering::SeqCst),
             tempo: self.tempo as u16,
             last_epoch_block: self.last_epoch(),
-            epoch_index: 0,
+            epoch_index: self.epoch(),
             neurons,
         };
         Box::pin(async move { Ok(metagraph) })
@@ -454,6 +468,48 @@ impl ChainPort for Ledgerless {
                 After::Silence => std::future::pending().await,
             }
             Ok(Receipt { block_hash: [1; 32], block_number, hash: [2; 32], events: Vec::new() })
+        })
+    }
+
+    fn commits(&self, _netuid: u16) -> BoxFuture<'_, Result<Vec<OpenCommit>, ReadError>> {
+        let commits = self.commits.lock().unwrap().clone();
+        Box::pin(async move { Ok(commits) })
+    }
+
+    fn commit_weights(&self, _netuid: u16, hash: [u8; 32]) -> BoxFuture<'_, Result<Receipt, SubmitError>> {
+        Box::pin(async move {
+            let block = self.block.load(Ordering::SeqCst) + 1;
+            self.commits.lock().unwrap().push(OpenCommit { hash, epoch: self.epoch(), block });
+            self.last_update.store(block, Ordering::SeqCst);
+            let after = *self.after.lock().unwrap();
+            match after {
+                After::Receipt => {}
+                After::Error => return Err(SubmitError::NonceContention(3)),
+                After::Silence => std::future::pending().await,
+            }
+            Ok(Receipt { block_hash: [1; 32], block_number: block, hash: [3; 32], events: Vec::new() })
+        })
+    }
+
+    fn reveal_weights(
+        &self,
+        netuid: u16,
+        row: Vec<(u16, u16)>,
+        salt: Vec<u16>,
+        version_key: u64,
+    ) -> BoxFuture<'_, Result<Receipt, SubmitError>> {
+        Box::pin(async move {
+            let hash = commit_hash(AccountId(ROUTER.0), netuid, 0, &row, &salt, version_key);
+            let at = self.commits.lock().unwrap().iter().position(|open| open.hash == hash);
+            let refuse = |reason: &str| SubmitError::Refused { code: 1010, reason: reason.into(), custom: None };
+            let at = at.ok_or_else(|| refuse("CommitNotFound"))?;
+            if self.commits.lock().unwrap()[at].epoch + 1 != self.epoch() {
+                return Err(refuse("CommitBlockNotInRevealRange"));
+            }
+            self.commits.lock().unwrap().drain(..=at);
+            self.rows.lock().unwrap().push(row);
+            let block_number = self.block.load(Ordering::SeqCst) + 1;
+            Ok(Receipt { block_hash: [1; 32], block_number, hash: [4; 32], events: Vec::new() })
         })
     }
 }

@@ -16,7 +16,7 @@ use glia_router::subnet::Subnet;
 
 use crate::mesh::{After, Ledgerless, Manner, Mesh, NETUID, ROUTER, hotkey, hurried, parts, peer, until, view};
 
-fn seen(experts: &[(u8, f64)], items: u64) -> Tally {
+pub(crate) fn seen(experts: &[(u8, f64)], items: u64) -> Tally {
     let mut tally = Tally { items, mass: items as f64, ..Tally::default() };
     let names: Vec<String> = experts.iter().map(|(n, _)| format!("expert-{n}")).collect();
     for ((n, value), name) in experts.iter().zip(&names) {
@@ -38,7 +38,7 @@ fn close_for(ledger: &mut Ledger, tally: &Tally, registered: impl Fn(&Hotkey) ->
 }
 
 /// A keeper over a ledger in `folder` that has seen no router but an epoch's worth of scores.
-fn keeper(chain: &Arc<Ledgerless>, folder: &std::path::Path) -> (Arc<Subnet>, Keeper) {
+pub(crate) fn keeper(chain: &Arc<Ledgerless>, folder: &std::path::Path) -> (Arc<Subnet>, Keeper) {
     let mesh = Mesh::of(&Mesh::specialists());
     let ledger = Ledger::open(folder, NETUID, "00").unwrap();
     let subnet = Subnet::new(view(80), hurried(), mesh, ledger, Arc::new(Metrics::default()), 1).unwrap();

@@ -1,5 +1,6 @@
 //! The client against the embedded chain.
 
+mod commit;
 mod connection;
 mod enrol;
 mod neuron;

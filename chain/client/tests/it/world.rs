@@ -33,8 +33,14 @@ pub(crate) async fn start_at(dir: &TempDir, addr: SocketAddr) -> DevNode {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(json!({"tempo": 5})).await
+    }
+
+    /// A chain whose subnet has these settings.
+    pub(crate) async fn with(vision: serde_json::Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let node = DevNode::start(config(&dir)).await.unwrap();
+        let patch = json!({"subtensorModule": {"subnets": {"vision": vision}}});
+        let node = DevNode::start(DevNodeConfig { genesis_patch: patch, ..config(&dir) }).await.unwrap();
         let chain = connect(&node.rpc_url()).await;
         Self { dir, node, chain }
     }

@@ -243,6 +243,14 @@ pub struct Row {
     pub weights: Vec<WeightLine>,
 }
 
+impl Row {
+    /// What was sent: `(uid, weight)`, ascending by uid.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(u16, u16)> {
+        self.weights.iter().map(|line| (line.uid, line.weight)).collect()
+    }
+}
+
 /// A hotkey that is written as SS58 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hotkey58(pub Hotkey);
