@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use glia_testnet::adversary::Behaviour;
+use glia_testnet::study::Stress;
 
 /// Peer-to-peer Mixture-of-Experts inference: strangers' experts, one better answer, rewarded on a chain.
 #[derive(Debug, Parser)]
@@ -45,8 +46,10 @@ pub(crate) enum Command {
     /// Train the experts of a roster
     #[command(after_help = "Example:\n  glia train --subnet vision --roster dirichlet --out checkpoints")]
     Train(TrainArgs),
-    /// Measure a router on the whole test set
-    #[command(after_help = "Example:\n  glia eval --router http://127.0.0.1:8080 --k 1,2,4")]
+    /// Study whether the collective beats its members, and stays so among liars; or measure one router
+    #[command(
+        after_help = "Examples:\n  glia eval --quick\n  glia eval --rosters dirichlet,iid --seeds 5 --stress collude/0,6\n  glia eval --render glia-eval/report.json --markdown\n  glia eval --router http://127.0.0.1:8080 --k 1,2,4\n\nExample:\n  glia eval --out glia-eval"
+    )]
     Eval(EvalArgs),
     /// See what audits found, and check evidence
     #[command(subcommand)]
@@ -217,7 +220,7 @@ pub(crate) struct JoinArgs {
     /// Wait until the coldkey is funded instead of leaving with a message
     #[arg(long)]
     pub(crate) wait_for_funds: bool,
-    /// Misbehave, for drills on a testnet: noise, constant[:CLASS], collude[:SHIFT], copy, sleeper, uniform, slow[:MS],
+    /// Misbehave, for drills on a testnet: noise, constant[:CLASS], collude[:SHIFT], copy, sleeper[:S], uniform, slow[:MS],
     /// crash[:N]
     #[arg(long, hide = true, value_name = "KIND")]
     pub(crate) behave: Option<Behaviour>,
@@ -342,21 +345,48 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// Address of the router
-    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub(crate) router: String,
-    /// Subnet to measure
-    #[arg(long, default_value = "vision")]
+    /// A version of about a minute: two rosters, one seed, part of the test images, two attacks
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rosters to measure [default: dirichlet,classes,iid,transforms; with --quick dirichlet,iid]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) rosters: Option<Vec<String>>,
+    /// Seeds of each roster [default: 5; with --quick 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// Numbers of experts per request [default: 1,2,3,4,8; with --router 1,2,4]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) k: Option<Vec<u8>>,
+    /// Test images [default: all; with --quick 500]
+    #[arg(long, value_name = "N")]
+    pub(crate) items: Option<usize>,
+    /// Attacks, KINDS[/COUNTS]: noise, constant, collude, copy, sleeper, uniform, slow, crash, clones, frozen, all, none
+    #[arg(long, value_name = "KINDS[/COUNTS]")]
+    pub(crate) stress: Option<Stress>,
+    /// Folder of the report and of finished runs: an interrupted study resumes
+    #[arg(long, value_name = "DIR", default_value = "glia-eval")]
+    pub(crate) out: PathBuf,
+    /// Render an earlier report into --out instead of measuring
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "rosters", "seeds", "k", "items", "stress", "router"])]
+    pub(crate) render: Option<PathBuf>,
+    /// With --render: print the README's table and write nothing
+    #[arg(long, requires = "render")]
+    pub(crate) markdown: bool,
+    /// Measure this running router on the test set instead
+    #[arg(long, value_name = "URL", conflicts_with_all = ["quick", "rosters", "seeds", "items", "stress"])]
+    pub(crate) router: Option<String>,
+    /// With --router: subnet to measure
+    #[arg(long, default_value = "vision", requires = "router")]
     pub(crate) subnet: String,
-    /// Numbers of experts per request, one run each
-    #[arg(long, default_value = "1,2,4", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub(crate) k: Vec<u8>,
     /// Requests in flight
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
-    /// Write the result as JSON
-    #[arg(long, value_name = "FILE")]
+    /// With --router: write the result as JSON
+    #[arg(long, value_name = "FILE", requires = "router")]
     pub(crate) json: Option<PathBuf>,
+    /// Where checkpoints are cached and meshes keep their files [default: the user's data directory]
+    #[arg(long, value_name = "DIR", env = "GLIA_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

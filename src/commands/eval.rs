@@ -1,67 +1,67 @@
-//! `glia eval`: the whole test set through a router.
+//! `glia eval`: the study of the collective, a report rendered again, or one router measured.
 
-use std::path::Path;
-use std::sync::Arc;
+mod router;
 
 use anyhow::{Context, ensure};
-use glia_experts::subnet::Subnet;
-use glia_testnet::client::RouterClient;
-use glia_testnet::evaluate::{EvaluateOptions, Figures, evaluate};
-use glia_testnet::lab;
 use glia_testnet::progress::Progress;
-use glia_testnet::stats::Interval;
+use glia_testnet::report::use_colour;
+use glia_testnet::study::{self, StudyOptions, StudyReport, markdown, run_study, terminal};
 
 use crate::cli::EvalArgs;
 use crate::output::say;
-use crate::table;
+use crate::process;
+
+/// Bytes of a report that are read: one of 20 seeds has about three million.
+const MAX_REPORT: u64 = 64 * 1024 * 1024;
 
 pub(super) async fn run(args: EvalArgs) -> anyhow::Result<()> {
+    match (&args.router, &args.render) {
+        (Some(url), _) => router::run(&args, url).await,
+        (None, Some(_)) => render(&args),
+        (None, None) => measure(args).await,
+    }
+}
+
+async fn measure(args: EvalArgs) -> anyhow::Result<()> {
     let stop = glia_testnet::stop_on_signals()?;
-    let subnet = Subnet::by_name(&args.subnet)?;
-    let client = RouterClient::new(&args.router)?;
-    // Asked first, so that a wrong address is one sentence and not 1,500 failed requests.
-    client.is_ready().await?;
-    if let Some(folder) = args.json.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
-        ensure!(folder.is_dir(), "the folder {} for --json does not exist", folder.display());
+    // Before anything else, so that nothing is trained for a report that cannot be written.
+    study::cache::prepare(&args.out)?;
+    let home = process::home(args.data_dir.as_deref())?;
+    let (checkpoints, mesh) = (home.join("checkpoints"), home.join("testnets").join("eval"));
+    let usual = if args.quick { StudyOptions::quick } else { StudyOptions::full };
+    let mut options = usual(std::path::absolute(&args.out)?, checkpoints, mesh);
+    options.concurrency = usize::from(args.concurrency);
+    if let Some(rosters) = args.rosters {
+        options.rosters = rosters.into_iter().filter(|name| !name.is_empty() && name != "none").collect();
     }
-    let set = Arc::new(lab::test_set(&subnet, None)?.0);
-    let progress = Progress::auto();
-    let mut all: Vec<(u8, Figures)> = Vec::with_capacity(args.k.len());
-    for &k in &args.k {
-        let step = progress.step(&format!("test set through {k} experts"), set.len() as u64);
-        let options =
-            EvaluateOptions { concurrency: usize::from(args.concurrency), ..EvaluateOptions::at(usize::from(k)) };
-        let routers = [client.clone()];
-        let figures = evaluate(&routers, &set, &options, &|done| step.set(done as u64), &stop).await?.figures();
-        step.done(&format!("{:.1} % right, {} failed", figures.accuracy.estimate * 100.0, figures.failed));
-        all.push((k, figures));
+    options.seeds = args.seeds.unwrap_or(options.seeds);
+    options.items = args.items.or(options.items);
+    if let Some(k) = args.k {
+        options.ks = k.into_iter().map(usize::from).collect();
     }
-    let header = ["k", "accuracy (95 %)", "log-loss", "answered", "failed", "requests/s", "p50", "p95"];
-    let mut table = table::new(&header, &[]);
-    for (k, figures) in &all {
-        table.add_row([
-            k.to_string(),
-            percent(&figures.accuracy),
-            format!("{:.3}", figures.log_loss),
-            figures.answered.to_string(),
-            figures.failed.to_string(),
-            format!("{:.0}", figures.requests_per_s),
-            format!("{:.1} ms", figures.p50_ms),
-            format!("{:.1} ms", figures.p95_ms),
-        ]);
-    }
-    say!("{table}");
-    say!("{} test images; accuracy with Wilson intervals", set.len());
-    if let Some(path) = &args.json {
-        let runs: Vec<_> = all.iter().map(|(k, figures)| serde_json::json!({ "k": k, "figures": figures })).collect();
-        let report =
-            serde_json::json!({ "router": args.router, "subnet": args.subnet, "items": set.len(), "runs": runs });
-        std::fs::write(path, serde_json::to_vec_pretty(&report)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    options.stress = args.stress.unwrap_or(options.stress);
+    let report = run_study(&options, &std::env::current_exe()?, &Progress::auto(), &stop).await?;
+    say!("{}", terminal::render(&report, use_colour()));
+    say!("{}", args.out.join("report.html").display());
+    ensure!(report.made.left_out.is_empty(), "not everything was measured: {}", report.made.left_out.join("; "));
     Ok(())
 }
 
-fn percent(interval: &Interval) -> String {
-    format!("{:.1} % [{:.1}, {:.1}]", interval.estimate * 100.0, interval.low * 100.0, interval.high * 100.0)
+fn render(args: &EvalArgs) -> anyhow::Result<()> {
+    use std::io::Read;
+    let Some(path) = &args.render else { return Ok(()) };
+    let cannot = || format!("cannot read {}", path.display());
+    let mut text = Vec::new();
+    std::fs::File::open(path).with_context(cannot)?.take(MAX_REPORT + 1).read_to_end(&mut text).with_context(cannot)?;
+    ensure!(text.len() as u64 <= MAX_REPORT, "{} is larger than any report", path.display());
+    let report = StudyReport::from_json(&text).with_context(cannot)?;
+    if args.markdown {
+        say!("{}", markdown::render(&report).trim_end());
+        return Ok(());
+    }
+    study::cache::prepare(&args.out)?;
+    study::write(&args.out, &report)?;
+    say!("{}", terminal::render(&report, use_colour()));
+    say!("{}", args.out.join("report.html").display());
+    Ok(())
 }

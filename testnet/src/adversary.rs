@@ -12,7 +12,7 @@
 //! | `constant[:CLASS]` | always that class (0), with 95 % |
 //! | `collude[:SHIFT]` | the class its model finds most probable, moved on by SHIFT (1), with 95 %: all who serve a good model agree on the same wrong class |
 //! | `copy` | the model's answer, each share off by at most 0.04 %: the same checkpoint under another identity, never the same bits |
-//! | `sleeper` | honest for its first 30 s and whenever a request has more than one item (as probes have); else `collude:1` |
+//! | `sleeper[:S]` | honest for its first S (30) seconds and whenever a request has more than one item (as probes have); else `collude:1` |
 //! | `uniform` | every class alike: paid for nothing |
 //! | `slow[:MS]` | the honest answer, MS (800) milliseconds late |
 //! | `crash[:N]` | each Nth (20th) request is refused or, the next time, never answered; after a minute of this the process ends |
@@ -40,7 +40,7 @@ pub use behaviour::{Behaviour, BehaviourError};
 pub use disguise::disguise;
 use lie::Lie;
 
-/// How long a sleeper is honest to everybody.
+/// How long a sleeper is honest to everybody when nothing is said.
 pub const SLEEP: Duration = Duration::from_secs(30);
 /// How long a crashing expert lives at least.
 pub const LIFE: Duration = Duration::from_secs(60);
@@ -92,8 +92,8 @@ impl Adversary {
             Behaviour::Constant { class } => Deed::Lie(Lie::Constant(class)),
             Behaviour::Collude { shift } => Deed::Lie(Lie::Shifted(shift)),
             Behaviour::Copy => Deed::Lie(Lie::Blurred),
-            Behaviour::Sleeper if items > 1 || (self.age)() < SLEEP => Deed::Honest,
-            Behaviour::Sleeper => Deed::Lie(Lie::Shifted(1)),
+            Behaviour::Sleeper { after } if items > 1 || (self.age)() < after => Deed::Honest,
+            Behaviour::Sleeper { .. } => Deed::Lie(Lie::Shifted(1)),
             Behaviour::Uniform => Deed::Lie(Lie::Uniform),
             Behaviour::Slow { delay } => Deed::Late(delay),
             Behaviour::Crash { every } => {

@@ -127,10 +127,14 @@ pub struct InferAnswer {
     pub probabilities: Vec<Vec<f32>>,
     /// Per item, the experts that took part; empty without `explain`.
     pub experts: Vec<Vec<ExpertShare>>,
-    /// Time inside the router, in microseconds.
+    /// Time of the router's gate and selection, in microseconds.
     pub route_us: Option<u64>,
     /// Name by which the answer can be labelled later.
     pub request_id: Option<String>,
+    /// Time the router took to make one answer of all, in microseconds.
+    pub aggregate_us: Option<u64>,
+    /// Calls to experts made for it, hedges and retries included.
+    pub calls: Option<u64>,
 }
 
 /// An expert as a router sees it.
@@ -151,6 +155,9 @@ pub struct ExpertEntry {
     /// Where it is reached.
     #[serde(default)]
     pub addresses: Vec<String>,
+    /// Whether all its probes are answered and its temperature is fitted to them.
+    #[serde(default)]
+    pub calibrated: bool,
     /// Labelled probes it answered.
     pub probes: u64,
     /// Trust earned by them, 0..1.
@@ -548,6 +555,10 @@ struct Parameters {
     route_us: Option<u64>,
     #[serde(default)]
     request_id: Option<String>,
+    #[serde(default)]
+    aggregate_us: Option<u64>,
+    #[serde(default)]
+    calls: Option<u64>,
     /// A list of shares for one item, a list of such lists for more.
     #[serde(default)]
     experts: Option<Vec<Value>>,
@@ -564,7 +575,7 @@ fn shares(lists: Vec<Value>, items: usize) -> Result<Vec<Vec<ExpertShare>>, Stri
 }
 
 impl Answer {
-    fn check(self, items: usize) -> Result<InferAnswer, String> {
+    fn check(mut self, items: usize) -> Result<InferAnswer, String> {
         let output = self.outputs.into_iter().next().ok_or("it has no output")?;
         let &[rows, classes] = output.shape.as_slice() else {
             return Err(format!("its output has shape {:?}, not [items, classes]", output.shape));
@@ -576,11 +587,12 @@ impl Answer {
             return Err("a probability is no number".to_owned());
         }
         let probabilities = output.data.chunks_exact(classes).map(<[f32]>::to_vec).collect();
-        let experts = match self.parameters.experts {
+        let experts = match self.parameters.experts.take() {
             None => vec![Vec::new(); items],
             Some(lists) => shares(lists, items)?,
         };
-        Ok(InferAnswer { probabilities, experts, route_us: self.parameters.route_us, request_id: self.parameters.request_id })
+        let Parameters { route_us, aggregate_us, calls, request_id, .. } = self.parameters;
+        Ok(InferAnswer { probabilities, experts, route_us, aggregate_us, calls, request_id })
     }
 }
 

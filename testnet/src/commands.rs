@@ -69,7 +69,7 @@ pub fn expert(spec: &TestnetSpec, expert: &ExpertSpec, meet: &Meeting) -> Launch
 #[must_use]
 pub fn router(spec: &TestnetSpec, name: &str, meet: &Meeting) -> Launch {
     let mut args = words(&["route", "--subnet", spec.subnet.as_str(), "--http", ANY_PORT, "--listen", ANY_PORT]);
-    args.extend(words(&["--name", name]));
+    args.extend(words(&["--name", name, "--seed", &spec.router_seed.to_string()]));
     args.extend(words(&["--bootstrap", &meet.bootstrap, "--chain", &meet.chain]));
     args.extend(words(&["--network", spec.network.as_str()]));
     launch(spec, name, args)

@@ -87,9 +87,24 @@ pub enum Outcome {
         latency: Duration,
         /// Experts whose answer counted.
         experts: Vec<String>,
+        /// Everything else the router said.
+        detail: Detail,
     },
     /// It was not, for this reason.
     Failed(String),
+}
+
+/// An answer in full.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Detail {
+    /// Probability of each class.
+    pub probabilities: Vec<f32>,
+    /// The part of each of [`Outcome::Answered::experts`] in it, 0..1.
+    pub weights: Vec<f64>,
+    /// Calls to experts made for it.
+    pub calls: Option<u64>,
+    /// The router's own time for it, in microseconds: gate, selection, pooling.
+    pub own_us: Option<u64>,
 }
 
 /// The outcomes of a whole set, in its order.
@@ -235,20 +250,36 @@ pub async fn evaluate(
     })
 }
 
-async fn one(router: &RouterClient, set: &LabelledSet, index: usize, tensor: &Tensor, ask: &InferOptions) -> Outcome {
+/// Sends one item of `set`.
+///
+/// # Cancel safety
+/// Dropping the future closes the request.
+pub async fn one(
+    router: &RouterClient,
+    set: &LabelledSet,
+    index: usize,
+    tensor: &Tensor,
+    ask: &InferOptions,
+) -> Outcome {
     let sent = Instant::now();
     let answer = match router.infer(&set.subnet, tensor, ask).await {
         Ok(answer) => answer,
         Err(error) => return Outcome::Failed(error.to_string()),
     };
     let latency = sent.elapsed();
-    let Some(row) = answer.probabilities.first() else { return Outcome::Failed("an empty answer".to_owned()) };
-    let (Some(predicted), Some(&true_class)) = (stats::argmax(row), row.get(set.classes[index])) else {
+    let own_us = answer.route_us.zip(answer.aggregate_us).map(|(route, aggregate)| route.saturating_add(aggregate));
+    let calls = answer.calls;
+    let Some(row) = answer.probabilities.into_iter().next() else {
+        return Outcome::Failed("an empty answer".to_owned());
+    };
+    let (Some(predicted), Some(&true_class)) = (stats::argmax(&row), row.get(set.classes[index])) else {
         return Outcome::Failed(format!("{} probabilities, too few for the classes of the set", row.len()));
     };
     let shares = answer.experts.into_iter().next().unwrap_or_default();
-    let experts = shares.into_iter().filter(|share| share.weight > 0.0).map(|share| share.name).collect();
-    Outcome::Answered { predicted, true_class: f64::from(true_class), latency, experts }
+    let (experts, weights) =
+        shares.into_iter().filter(|share| share.weight > 0.0).map(|share| (share.name, share.weight)).unzip();
+    let detail = Detail { probabilities: row, weights, calls, own_us };
+    Outcome::Answered { predicted, true_class: f64::from(true_class), latency, experts, detail }
 }
 
 #[cfg(test)]
@@ -262,6 +293,7 @@ mod tests {
             true_class: 0.5,
             latency: Duration::from_millis(ms),
             experts: vec!["expert-1".into(), "expert-2".into()],
+            detail: Detail::default(),
         };
         let evaluation = Evaluation {
             k: 2,

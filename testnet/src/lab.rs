@@ -183,7 +183,8 @@ pub fn alone(
 }
 
 /// The classes a model saw most, in words.
-fn trained_on(meta: &CheckpointMeta, labels: &[String]) -> String {
+#[must_use]
+pub fn trained_on(meta: &CheckpointMeta, labels: &[String]) -> String {
     match meta.kind.as_str() {
         "noise" => return "nothing (random parameters)".to_owned(),
         "iid" => return "a random shard of all classes".to_owned(),

@@ -10,8 +10,9 @@
 //! Nothing waits for luck: a process is ready when it wrote its ready file, a testnet is complete when every router
 //! has probed every expert. Whatever ends this process, the children of an attached testnet end with it.
 //!
-//! Modules, in flow order: [`adversary`] (liars for drills), [`spec`], [`commands`], [`identity`], [`process`], [`state`], [`testnet`], [`control`],
-//! [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`], [`report`], [`demo`].
+//! Modules, in flow order: [`adversary`] (liars for drills), [`spec`], [`commands`], [`identity`], [`process`], [`state`],
+//! [`testnet`], [`control`], [`progress`], [`signals`], [`lab`], [`client`], [`mod@evaluate`], [`stats`], [`chain_view`],
+//! [`report`], [`demo`], [`study`].
 
 pub mod adversary;
 pub mod spec;
@@ -37,6 +38,7 @@ pub mod chain_view;
 pub mod report;
 
 pub mod demo;
+pub mod study;
 
 pub use client::{ClientError, InferOptions, RouterClient};
 pub use control::{Down, Status, down, logs, status};
@@ -46,4 +48,5 @@ pub use progress::Progress;
 pub use report::Report;
 pub use signals::stop_on_signals;
 pub use spec::{ExpertSpec, Lifetime, TestnetSpec, data_home, default_dir};
+pub use study::{StudyOptions, StudyReport, run_study};
 pub use testnet::{Interrupted, Testnet};

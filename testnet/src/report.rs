@@ -6,6 +6,7 @@ mod render;
 use serde::{Deserialize, Serialize};
 
 pub use assemble::{Comparison, Dense, Measured, Single, assemble, own_classes};
+pub(crate) use render::{Pen, wrapped, wrapped_to};
 pub use render::{render, use_colour};
 
 use crate::chain_view::ChainView;

@@ -59,6 +59,8 @@ pub struct TestnetSpec {
     pub experts: Vec<ExpertSpec>,
     /// Router processes.
     pub routers: usize,
+    /// Seed of the routers' random choices.
+    pub router_seed: u64,
     /// Time between two blocks.
     pub block_time: Duration,
     /// Blocks between two epochs.
@@ -96,6 +98,7 @@ impl TestnetSpec {
             netuid: 1,
             experts: Vec::new(),
             routers: 1,
+            router_seed: 42,
             block_time: Duration::from_millis(250),
             tempo: 20,
             lifetime: Lifetime::WithParent,

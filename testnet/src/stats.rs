@@ -1,5 +1,9 @@
 //! The statistics of a report. Pure: seeds are arguments, nothing is measured here.
 
+pub mod calibration;
+pub mod crossed;
+pub mod rivals;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

@@ -25,6 +25,9 @@ pub struct OpenCommit {
     pub block: u64,
 }
 
+/// A commit as the chain keeps it: hash, epoch, block, and a zero.
+type Stored = ([u8; 32], u64, u64, u64);
+
 /// What `who` commits to: Blake2-256 over the SCALE encoding of hotkey, index, uids, values, salt and version key. The index
 /// is `netuid + 4096 · mechanism`, so a commit for one mechanism of a subnet is none for another; mechanism 0 is the one
 /// that calls without a mechanism mean.
@@ -86,7 +89,7 @@ impl Chain {
         self.read(move |session| async move {
             let view = View::best(session).await?;
             let slot = view.subtensor("WeightCommits", vec![number(netuid), account(hotkey)])?;
-            let open: Option<Vec<([u8; 32], u64, u64, u64)>> = view.get(slot).await?;
+            let open: Option<Vec<Stored>> = view.get(slot).await?;
             let open = open.unwrap_or_default().into_iter();
             Ok(open.map(|(hash, epoch, block, _)| OpenCommit { hash, epoch, block }).collect())
         })

@@ -20,7 +20,6 @@ use crate::aggregate::top_class;
 use crate::config::MAX_K;
 use crate::dispatch::inputs::Inputs;
 use crate::dispatch::{Cause, Failure};
-use crate::feedback::{LabelSource, source};
 use crate::pipeline::{InferError, Inquiry, Routed, RoutedItem, infer as ask};
 use crate::scoring::outcome::{Source, record};
 use crate::subnet::Subnet;
@@ -81,6 +80,10 @@ pub(super) async fn infer(
     let result = ask(subnet, &inquiry, id).await;
     subnet.metrics.request(&subnet.view.name, &result, start.elapsed());
     let routed = result.map_err(refusal)?;
+    if subnet.probes.scoring().is_empty() {
+        // No canaries: what users ask is all there is.
+        record(subnet, &routed, &[], Source::Agreement);
+    }
 
     let classes = subnet.view.schema.classes().len();
     let mut parameters = json!({
@@ -107,11 +110,7 @@ pub(super) async fn infer(
         parameters,
     };
     let response = Json(answer).into_response();
-    let now = Instant::now();
-    if source(subnet, now) == LabelSource::Agreement {
-        record(subnet, &routed, &[], Source::Agreement);
-    }
-    subnet.feedback.remember(routed, now);
+    subnet.feedback.remember(routed, Instant::now());
     Ok(response)
 }
 

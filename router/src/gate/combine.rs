@@ -112,13 +112,7 @@ fn pool(readings: &[Reading], item: &Item<'_>, classes: usize) -> Vec<f32> {
 
 /// Learns to read the answers of `experts` experts to `items`, which `fold` cuts into two parts; `start` is what is known
 /// without it (one exponent per expert), which stays if nothing better is found or there are not `enough` items.
-pub(super) fn fit(
-    items: &[Item<'_>],
-    start: &[Reading],
-    classes: usize,
-    features: usize,
-    enough: bool,
-) -> Combination {
+pub(super) fn fit(items: &[Item<'_>], start: &[Reading], classes: usize, features: usize, enough: bool) -> Combination {
     let halves: [Vec<usize>; 2] = [0, 1].map(|half| (0..items.len()).filter(|j| j % 2 == half).collect());
     let held = |readings: &[Vec<Reading>; 2]| -> Vec<(Vec<f32>, usize)> {
         let of = |j: usize| (pool(&readings[j % 2], &items[j], classes), items[j].label);

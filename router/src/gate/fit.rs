@@ -94,12 +94,8 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
     let complete = items >= MIN_ITEMS && problem.logs.iter().flatten().all(Option::is_some);
     let read = combine::fit(&heard, &start, set.classes, features, complete);
     model.pool_sharpness = read.pool_sharpness;
-    model.report = FitReport {
-        items: heard.len(),
-        experts: fitted.len(),
-        log_loss: read.log_loss,
-        accuracy: read.accuracy,
-    };
+    model.report =
+        FitReport { items: heard.len(), experts: fitted.len(), log_loss: read.log_loss, accuracy: read.accuracy };
     model.prior_scale = problem.parameters.prior_scale;
     for ((i, expert), reading) in fitted.iter().enumerate().zip(read.readings) {
         if let Some(gate) = model.experts.get_mut(&expert.key) {

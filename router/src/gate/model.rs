@@ -28,7 +28,14 @@ pub struct ExpertGate {
 
 impl Default for ExpertGate {
     fn default() -> Self {
-        Self { trust: Trust::default(), reading: Reading::default(), bias: 0.0, slope: Vec::new(), proven: false, calibrated: false }
+        Self {
+            trust: Trust::default(),
+            reading: Reading::default(),
+            bias: 0.0,
+            slope: Vec::new(),
+            proven: false,
+            calibrated: false,
+        }
     }
 }
 

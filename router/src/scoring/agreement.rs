@@ -140,8 +140,11 @@ mod tests {
         (0..CLASSES).map(|c| if c == class { 0.9 } else { 0.1 / (CLASSES - 1) as f32 }).collect()
     }
 
-    /// Value per item of each of these, which answer by the item's class and chance.
-    fn values(answer: &[&dyn Fn(usize, &mut ChaCha8Rng) -> usize]) -> Vec<f64> {
+    /// Answers by the item's class and chance.
+    type Manner<'a> = &'a dyn Fn(usize, &mut ChaCha8Rng) -> usize;
+
+    /// Value per item of each of these.
+    fn values(answer: &[Manner<'_>]) -> Vec<f64> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut agreement = Agreement::default();
         for _ in 0..4000 {

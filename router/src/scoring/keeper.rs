@@ -437,7 +437,8 @@ fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<T
         return None;
     }
     let seen = std::mem::take(tally);
-    let owners: HashMap<Hotkey, _> = metagraph.neurons.iter().map(|n| (Hotkey(n.hotkey.0), n.coldkey)).collect();
+    let owned = metagraph.neurons.iter().filter(|n| n.coldkey.0 != [0; 32]);
+    let owners: HashMap<Hotkey, _> = owned.map(|n| (Hotkey(n.hotkey.0), n.coldkey)).collect();
     // Full agreement is worth what a sure and right answer is: ln C.
     let scale = (subnet.view.schema.classes().len().max(2) as f64).ln();
     let independent = |a: (&Hotkey, &ExpertKey), b: (&Hotkey, &ExpertKey)| {

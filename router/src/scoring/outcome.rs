@@ -16,6 +16,9 @@ use crate::dispatch::{Call, Failure};
 use crate::pipeline::{Routed, RoutedItem};
 use crate::subnet::Subnet;
 
+/// Items of one request that are compared: the rest tells little more and takes time.
+const COMPARED: usize = 64;
+
 /// Where it is known from how good an answer was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -79,7 +82,7 @@ fn scored(routed: &Routed, item: &RoutedItem, label: usize, classes: usize, seed
 
 /// Answers to the same item, next to each other.
 fn compare(tally: &mut Tally, routed: &Routed) {
-    for item in &routed.items {
+    for item in routed.items.iter().take(COMPARED) {
         let payable = item.members.iter().filter_map(|member| {
             let listed = &routed.experts[member.expert];
             listed.is_registered().then(|| (listed.hotkey(), listed.key, &*listed.descriptor.name, &*member.row))

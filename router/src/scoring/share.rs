@@ -150,7 +150,7 @@ fn clusters(tally: &Tally, rules: &Rules<'_>) -> Vec<Vec<Candidate>> {
         .map(|(hotkey, key, earned)| Candidate { since: (rules.committed)(&hotkey, &key), hotkey, key, earned })
         .collect();
     // Of commitments in one block the hotkey decides, so that every router decides alike.
-    candidates.sort_by(|a, b| (a.since, a.hotkey, a.key).cmp(&(b.since, b.hotkey, b.key)));
+    candidates.sort_by_key(|candidate| (candidate.since, candidate.hotkey, candidate.key));
     let mut clusters: Vec<Vec<Candidate>> = Vec::new();
     for candidate in candidates {
         let like = |cluster: &&mut Vec<Candidate>| {

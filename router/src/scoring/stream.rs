@@ -67,7 +67,7 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5C0E);
     let mut left: Vec<usize> = Vec::new();
     if subnet.probes.scoring().is_empty() {
-        tracing::warn!(subnet = %subnet.view.name, "no labelled items to score with: no weights will be set");
+        tracing::warn!(subnet = %subnet.view.name, "no labelled items to score with: without feedback experts are only compared with each other, at low weight");
         return;
     }
     let each = subnet.policy.score_every.div_f64(subnet.policy.score_batch.max(1) as f64);

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use glia_router::Router;
 use glia_router::api::{ApiState, app};
+use glia_router::{Parts, Router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::mesh::{Ledgerless, Manner, Mesh, hurried, image, parts, peer, until};
+use crate::mesh::{Ledgerless, Manner, Mesh, hurried, image, parts, peer, until, view};
 
 struct Api {
     router: Router,
@@ -20,7 +20,11 @@ struct Api {
 }
 
 async fn start(mesh: &Arc<Mesh>, folder: &Path) -> Api {
-    let router = Router::start_with(parts(mesh, None, folder)).await.unwrap();
+    start_with(parts(mesh, None, folder)).await
+}
+
+async fn start_with(parts: Parts) -> Api {
+    let router = Router::start_with(parts).await.unwrap();
     let subnets = router.subnets().to_vec();
     let metrics = Arc::clone(&subnets[0].metrics);
     let policy = glia_router::Policy { max_body: 100_000, max_batch: 32, ..hurried() };
@@ -290,4 +294,39 @@ async fn stopping_ends_all_tasks_and_frees_the_port() {
     router.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
     assert_eq!(Arc::strong_count(&mesh), 1, "no task holds the network any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_labels_experts_are_paid_for_agreeing_and_every_weight_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = || Manner::Knows((0..4).collect(), 0.9);
+    let mesh = Mesh::of(&[all(), all(), all(), Manner::Uniform]);
+    let chain = Ledgerless::new(5);
+    let unlabelled = Parts { subnets: vec![view(0)], ..parts(&mesh, Some(Arc::clone(&chain)), folder.path()) };
+    let api = start_with(unlabelled).await;
+    let subnet = Arc::clone(&api.router.subnets()[0]);
+    let registered = || subnet.snapshot().experts.iter().filter(|listed| listed.is_registered()).count();
+    until("all experts are registered", || registered() == 4).await;
+    for _ in 0..4 {
+        assert_eq!(api.infer(&request(32)).await.0, StatusCode::OK);
+    }
+    chain.go_near_epoch();
+    until("weights are set", || !chain.rows.lock().unwrap().is_empty()).await;
+    until("the ledger has the row", || subnet.ledger().last_row().is_some()).await;
+    let sent = chain.rows.lock().unwrap()[0].clone();
+    assert_eq!(sent.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(), [1, 2, 3], "who says nothing agrees with nobody");
+
+    let json = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let (status, text) = api.get("/glia/v1/ledger?uid=2").await;
+    assert_eq!(status, StatusCode::OK);
+    let explanation = json(text);
+    assert_eq!(explanation["line"]["weight"], json!(sent[1].1));
+    assert_eq!(explanation["line"]["terms"]["basis"], json!("agreement"));
+    // A quarter of an epoch with labels, of which a fifth.
+    let terms = &explanation["line"]["terms"];
+    assert!((terms["ema"].as_f64().unwrap() - 0.05 * terms["last"].as_f64().unwrap()).abs() < 1e-9, "{terms}");
+    let nobody = json(api.get("/glia/v1/ledger?uid=77").await.1);
+    assert!(nobody["summary"].as_str().unwrap().contains("nobody is registered as uid 77"));
+    assert_eq!(api.get("/glia/v1/ledger?uid=many").await.0, StatusCode::BAD_REQUEST);
+    api.router.stop().await;
 }

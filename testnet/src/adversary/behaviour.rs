@@ -9,8 +9,8 @@ use std::time::Duration;
 pub enum BehaviourError {
     /// There is no such kind.
     #[error(
-        "{0:?} is no behaviour; choose noise, constant[:CLASS], collude[:SHIFT], copy, sleeper, uniform, slow[:MS] or \
-         crash[:N]"
+        "{0:?} is no behaviour; choose noise, constant[:CLASS], collude[:SHIFT], copy, sleeper[:S], uniform, slow[:MS] \
+         or crash[:N]"
     )]
     Unknown(String),
     /// The number after the colon cannot be used.
@@ -42,8 +42,11 @@ pub enum Behaviour {
     },
     /// The model's answer, changed below visibility.
     Copy,
-    /// Honest to what looks like a probe and in its first half minute, then colluding.
-    Sleeper,
+    /// Honest to what looks like a probe and at first, then colluding.
+    Sleeper {
+        /// How long it is honest to everybody.
+        after: Duration,
+    },
     /// Every class alike.
     Uniform,
     /// Honest but late.
@@ -65,7 +68,7 @@ impl Behaviour {
         Self::Constant { class: 0 },
         Self::Collude { shift: 1 },
         Self::Copy,
-        Self::Sleeper,
+        Self::Sleeper { after: super::SLEEP },
         Self::Uniform,
         Self::Slow { delay: Duration::from_millis(800) },
         Self::Crash { every: 20 },
@@ -79,7 +82,7 @@ impl Behaviour {
             Self::Constant { .. } => "constant",
             Self::Collude { .. } => "collude",
             Self::Copy => "copy",
-            Self::Sleeper => "sleeper",
+            Self::Sleeper { .. } => "sleeper",
             Self::Uniform => "uniform",
             Self::Slow { .. } => "slow",
             Self::Crash { .. } => "crash",
@@ -95,7 +98,8 @@ impl fmt::Display for Behaviour {
             Self::Collude { shift } => write!(f, "{kind}:{shift}"),
             Self::Slow { delay } => write!(f, "{kind}:{}", delay.as_millis()),
             Self::Crash { every } => write!(f, "{kind}:{every}"),
-            Self::Noise | Self::Copy | Self::Sleeper | Self::Uniform => f.write_str(kind),
+            Self::Sleeper { after } => write!(f, "{kind}:{}", after.as_secs()),
+            Self::Noise | Self::Copy | Self::Uniform => f.write_str(kind),
         }
     }
 }
@@ -129,7 +133,11 @@ impl FromStr for Behaviour {
                 Ok(every) if every > 0 => Ok(Self::Crash { every }),
                 _ => Err(refuse("N is a number of requests from 1")),
             },
-            Self::Noise | Self::Copy | Self::Sleeper | Self::Uniform => Err(refuse("it takes no number")),
+            Self::Sleeper { .. } => match number.parse::<u32>() {
+                Ok(seconds) => Ok(Self::Sleeper { after: Duration::from_secs(u64::from(seconds)) }),
+                Err(_) => Err(refuse("S is a number of seconds")),
+            },
+            Self::Noise | Self::Copy | Self::Uniform => Err(refuse("it takes no number")),
         }
     }
 }
@@ -146,6 +154,12 @@ mod tests {
         }
         assert_eq!("slow:50".parse(), Ok(Behaviour::Slow { delay: Duration::from_millis(50) }));
         assert_eq!("constant:19".parse(), Ok(Behaviour::Constant { class: 19 }));
+    }
+
+    #[test]
+    fn a_sleeper_wakes_when_it_is_told() {
+        assert_eq!("sleeper:5".parse(), Ok(Behaviour::Sleeper { after: Duration::from_secs(5) }));
+        assert!("sleeper:soon".parse::<Behaviour>().unwrap_err().to_string().contains("seconds"));
     }
 
     #[test]

@@ -43,25 +43,26 @@ pub fn render(report: &Report, colour: bool) -> String {
     text
 }
 
+/// How the text of a report is written: with colours or without.
 #[derive(Clone, Copy)]
-struct Pen {
-    colour: bool,
+pub(crate) struct Pen {
+    pub(crate) colour: bool,
 }
 
 impl Pen {
-    fn wrap(self, code: &str, text: &str) -> String {
+    pub(crate) fn wrap(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn heading(self, out: &mut String, text: &str) {
+    pub(crate) fn heading(self, out: &mut String, text: &str) {
         let _ = writeln!(out, "\n{}", self.wrap("1", text));
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }
 
-    fn table(self, header: &[&str], left: &[usize]) -> Table {
+    pub(crate) fn table(self, header: &[&str], left: &[usize]) -> Table {
         let mut table = Table::new();
         let line = |fill| LineStyle::none().fill(fill).junction(fill);
         table
@@ -90,7 +91,7 @@ impl Pen {
         table
     }
 
-    fn finish(self, table: &Table) -> String {
+    pub(crate) fn finish(self, table: &Table) -> String {
         let mut text = String::new();
         for line in table.lines() {
             text.push_str(if self.colour { &line } else { line.trim_end() });
@@ -306,13 +307,18 @@ fn counted(count: usize, thing: &str) -> String {
 }
 
 /// A sentence in lines that fit; a single longer word keeps its own line.
-fn wrapped(text: &str) -> Vec<String> {
+pub(crate) fn wrapped(text: &str) -> Vec<String> {
+    wrapped_to(text, usize::from(WIDTH))
+}
+
+/// The same for another width.
+pub(crate) fn wrapped_to(text: &str, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         // Never empty: it begins with one line and only grows.
         let Some(line) = lines.last_mut() else { break };
         let width = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && width > usize::from(WIDTH) {
+        if !line.is_empty() && width > most {
             lines.push(format!("  {word}"));
         } else {
             if !line.is_empty() {

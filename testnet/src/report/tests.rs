@@ -33,6 +33,7 @@ fn sample(collective_wrong_every: usize) -> Report {
                     true_class: 0.8,
                     latency: Duration::from_micros(1000 + i as u64 * 10),
                     experts: vec!["expert-0".into()],
+                    detail: Default::default(),
                 },
             })
             .collect(),
