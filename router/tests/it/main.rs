@@ -7,6 +7,7 @@ mod directory;
 mod dispatch;
 mod feedback;
 mod gate;
+mod learning;
 mod mesh;
 mod network;
 mod properties;
