@@ -124,7 +124,7 @@ pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<
         k_min: subnet.policy.k_min,
         id,
     };
-    let outcome = dispatch(&job, subnet.transport.as_ref(), &subnet.book).await;
+    let outcome = dispatch(&job, subnet.audited.as_ref(), &subnet.book).await;
     let called = Instant::now();
 
     let items = aggregate(subnet, &gate, &experts, &chosen, &outcome, called - start >= inquiry.deadline)?;
@@ -185,9 +185,12 @@ pub fn route(
             let values = inquiry.inputs.values(&subnet.view.schema, item);
             // The subnet's sizes were checked at start, so φ takes every item.
             let features = subnet.view.feature_map.apply(&values).unwrap_or_default();
+            let nearby = gate.place(&features);
             let logit = |i: usize| {
                 let trust = known[i].map_or(0.0, |known| known.trust.value);
-                let fitted = gate.logit(known[i], &experts[i].descriptor.centroids, &features);
+                // Probes say nothing about somebody who answers them better than traffic.
+                let nearby: &[_] = if taught[i].doubt.is_some() { &[] } else { &nearby };
+                let fitted = gate.logit(known[i], &experts[i].descriptor.centroids, &features, nearby);
                 fitted + taught[i].shift(trust, &features)
             };
             let logits: Vec<f32> = (0..experts.len()).map(logit).collect();
@@ -289,7 +292,7 @@ fn why_nobody(subnet: &Subnet) -> String {
     let candidates = snapshot.experts.iter().filter(|e| e.candidate).count();
     let without_uid = snapshot.experts.iter().filter(|e| e.uid.is_none()).count();
     format!(
-        "{} are known, {without_uid} of them without a uid, {candidates} alive and eligible, all of those banned",
+        "{} are known, {without_uid} of them without a uid, {candidates} alive and eligible, all of those banned or condemned by audits",
         snapshot.experts.len()
     )
 }
