@@ -51,7 +51,7 @@ impl Run {
     #[must_use]
     pub fn settings(&self, options: &StudyOptions) -> String {
         let all = format!("{self:?} {:?} {} {:?}", options.items, options.experts, options.ks);
-        let stress = format!("{:?} {} {}", options.block_time, options.tempo, options.rate);
+        let stress = format!("{:?} {} {} {:?}", options.block_time, options.tempo, options.rate, options.awake_after);
         match self {
             Self::Collective { .. } => {
                 format!("{all} {} {:?} {}", options.concurrency, options.warm_up, options.large_rival)

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use glia_chain_client::Metagraph;
 use nix::sys::signal::Signal;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +40,6 @@ const BEFORE: Duration = Duration::from_secs(10);
 const WHILE: Duration = Duration::from_secs(12);
 /// Experts of the mesh in which some freeze, and one in how many does.
 const FREEZING: (usize, usize) = (10, 5);
-/// How long a sleeper is honest: longer than a mesh needs to start on most machines.
-const AWAKE_AFTER: Duration = Duration::from_secs(20);
 
 /// What was answered since the last epoch.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Study<'_> {
             return Ok(Vec::new());
         }
         let behaviour: Behaviour = match attack.kind.as_str() {
-            "sleeper" => format!("sleeper:{}", AWAKE_AFTER.as_secs()).parse()?,
+            "sleeper" => format!("sleeper:{}", self.options.awake_after.as_secs()).parse()?,
             kind => kind.parse()?,
         };
         let checkpoints = match attack.kind.as_str() {
@@ -148,7 +149,7 @@ impl Study<'_> {
     fn until_awake(&self) -> Duration {
         let ready = crate::commands::run_dir(&self.options.mesh).join("liar-0.ready");
         let age = std::fs::metadata(ready).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
-        AWAKE_AFTER.saturating_sub(age.unwrap_or_default())
+        self.options.awake_after.saturating_sub(age.unwrap_or_default())
     }
 
     /// Traffic at a steady rate; what the chain says at each epoch.
@@ -225,7 +226,7 @@ impl Study<'_> {
         }
     }
 
-    /// Sends the items in turn at the steady rate of the options until `over`, and tells `count` when each was sent,
+    /// Sends the items, mixed, at the steady rate of the options until `over`, and tells `count` when each was sent,
     /// which item it was and what became of it. Those under way at the end are waited for.
     async fn traffic(
         &self,
@@ -238,6 +239,9 @@ impl Study<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let ask = InferOptions { k: Some(k), deadline: Duration::from_secs(2), explain: true };
         let mut running = JoinSet::new();
+        // Mixed, so that every epoch sees items of every class.
+        let mut order: Vec<usize> = (0..mesh.set.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
         let mut next = 0;
         loop {
             tokio::select! {
@@ -250,7 +254,7 @@ impl Study<'_> {
                     }
                 }
                 _ = tick.tick(), if running.len() < AT_ONCE => {
-                    let item = next % mesh.set.len();
+                    let item = order[next % order.len()];
                     next += 1;
                     let (client, set, ask) = (mesh.client.clone(), Arc::clone(&mesh.set), ask.clone());
                     let tensor = set.tensor(item)?;
