@@ -116,13 +116,15 @@ impl Study<'_> {
         let k = self.options.main_k();
         let tempo = self.options.tempo;
         let count = honest.len();
+        // Who is compared with clones needs averages over more epochs.
+        let epochs = if attack.count == 0 || cloned.is_some() { 2 } else { 1 } * self.options.epochs;
         let setup =
             Setup { experts, honest, subnet: models.subnet.clone(), seed: SEED, tempo, warm_up: Duration::ZERO };
         let mesh = self.mesh(setup).await?;
         // A sleeper is watched from the moment it wakes.
         let wait = if attack.kind == "sleeper" { self.until_awake() } else { Duration::ZERO };
         let seen = async {
-            let epochs = self.epochs(&mesh, k, wait).await?;
+            let epochs = self.epochs(&mesh, k, wait, epochs).await?;
             let last = self.ask(&mesh, k).await?;
             anyhow::Ok((epochs, last))
         };
@@ -153,8 +155,8 @@ impl Study<'_> {
     }
 
     /// Traffic at a steady rate; what the chain says at each epoch.
-    async fn epochs(&self, mesh: &Mesh, k: usize, wait: Duration) -> Result<Vec<EpochSeen>> {
-        let step = self.progress.step("epochs", self.options.epochs);
+    async fn epochs(&self, mesh: &Mesh, k: usize, wait: Duration, epochs: u64) -> Result<Vec<EpochSeen>> {
+        let step = self.progress.step("epochs", epochs);
         let window = Arc::new(Mutex::new(Window::default()));
         let over = CancellationToken::new();
         let count = |item: usize, outcome: Outcome| {
@@ -172,7 +174,7 @@ impl Study<'_> {
         };
         let traffic = self.traffic(mesh, k, &over, |_, item, outcome| count(item, outcome));
         let watch = async {
-            let seen = self.watch(mesh, wait, &window, &step).await;
+            let seen = self.watch(mesh, wait, epochs, &window, &step).await;
             over.cancel();
             seen
         };
@@ -189,6 +191,7 @@ impl Study<'_> {
         &self,
         mesh: &Mesh,
         wait: Duration,
+        epochs: u64,
         window: &Mutex<Window>,
         step: &crate::progress::Step,
     ) -> Result<Vec<EpochSeen>> {
@@ -197,7 +200,7 @@ impl Study<'_> {
         let epoch = self.options.block_time * u32::from(self.options.tempo);
         let begin = Instant::now();
         // Twice as long as it should take, and some epochs until the first weights are set.
-        let deadline = begin + wait + epoch * (2 * self.options.epochs as u32 + 6) + Duration::from_secs(30);
+        let deadline = begin + wait + epoch * (2 * epochs as u32 + 6) + Duration::from_secs(30);
         let (mut seen, mut last) = (Vec::new(), None);
         loop {
             let metagraph = chain.metagraph(netuid).await?;
@@ -212,14 +215,14 @@ impl Study<'_> {
                     step.set(seen.len() as u64);
                 }
             }
-            if seen.len() as u64 >= self.options.epochs {
+            if seen.len() as u64 >= epochs {
                 return Ok(seen);
             }
             ensure!(
                 Instant::now() < deadline,
                 "only {} of {} epochs paid anybody in time; the logs are in {}",
                 seen.len(),
-                self.options.epochs,
+                epochs,
                 crate::commands::logs_dir(&self.options.mesh).display()
             );
             sleep(ASK_EVERY).await;
