@@ -1,4 +1,4 @@
-//! Gate and selection for one input: 64 experts of 8 centroids, 32 features, k = 4.
+//! Gate and selection for one input: 64 experts of 8 centroids, 32 features, 20 classes, k = 4.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ fn gate(c: &mut Criterion) {
     let x = unit(&mut rng);
     c.bench_function("gate, select and weigh, 64 experts", |b| {
         b.iter(|| {
-            let logit = |e: &ExpertProbes| model.logit(model.experts.get(&e.key), &e.centroids, black_box(&x));
+            let place = model.place(black_box(&x));
+            let logit = |e: &ExpertProbes| model.logit(model.experts.get(&e.key), &e.centroids, black_box(&x), &place);
             let logits: Vec<f32> = probed.iter().map(logit).collect();
             let chosen = select::<ChaCha8Rng>(&bench, &logits, 4, 2, None);
             let members: Vec<f32> = chosen.members.iter().map(|&i| logits[i]).collect();

@@ -154,7 +154,7 @@ impl Default for Policy {
             traffic_exploration: 0.02,
             turns: 0.5,
             latency_cost: 4.0,
-            alike: 0.3,
+            alike: 0.2,
             min_probes: 30,
             probe_items: 1024,
             probe_batch: 64,

@@ -3,6 +3,7 @@
 //! ```text
 //! claimed centroids ─▶ prior ──┐
 //! labelled probes ─▶ trust ────┤                                      cluster, balance
+//!                 ├─▶ neighbours
 //!                 ├─▶ fit ─────┼─▶ logit of an expert for an input ───────▶ select ─▶ members, standbys
 //!                 └─▶ cluster  │                                   └─▶ weigh (those who answered)
 //! scored traffic ─▶ online ────┤
@@ -13,7 +14,7 @@
 //! can be recognised, so traffic has the last word: what is scored corrects the fit, and who is worse there than on its
 //! probes loses the trust they earned. Everything here is pure; time and chance come in as arguments.
 //!
-//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@cluster`],
+//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@neighbours`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@cluster`],
 //! [`mod@online`], [`mod@drift`], [`mod@balance`], [`mod@select`], [`mod@combine`], [`mod@store`] (what outlives a restart).
 
 pub mod balance;
@@ -23,6 +24,7 @@ pub mod combine;
 pub mod drift;
 pub mod fit;
 pub mod model;
+pub mod neighbours;
 pub mod online;
 pub mod prior;
 pub mod select;
@@ -33,6 +35,7 @@ pub use cluster::{Clusters, cluster};
 pub use combine::Reading;
 pub use fit::{ExpertProbes, FitPolicy, ProbeSet, fit};
 pub use model::{ExpertGate, FitReport, GateModel};
+pub use neighbours::{Neighbours, Place};
 pub use select::{Bench, Selection, Slot, select, turn, weigh};
 pub use trust::Trust;
 

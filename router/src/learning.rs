@@ -130,6 +130,11 @@ impl Learning {
                 expected: self.probes.expected(&listed.key, &near),
                 classes: member.given.len(),
             };
+            if !learned.drift.contains_key(&listed.key) {
+                let others = learned.drift.iter().filter(|(key, _)| key.peer == listed.key.peer);
+                let strikes = others.map(|(_, drift)| drift.strikes()).max().unwrap_or(0);
+                learned.drift.insert(listed.key, Drift::inherited(strikes));
+            }
             let drift = learned.drift.entry(listed.key).or_default();
             let name = &listed.descriptor.name;
             match drift.note(&answer) {

@@ -184,9 +184,12 @@ pub fn route(
             let values = inquiry.inputs.values(&subnet.view.schema, item);
             // The subnet's sizes were checked at start, so φ takes every item.
             let features = subnet.view.feature_map.apply(&values).unwrap_or_default();
+            let nearby = gate.place(&features);
             let logit = |(listed, known): (&Arc<Listed>, &Option<&ExpertGate>)| {
                 let trust = known.map_or(0.0, |known| known.trust.value);
-                gate.logit(*known, &listed.descriptor.centroids, &features)
+                // Probes say nothing about somebody who answers them better than traffic.
+                let nearby: &[_] = if learned.doubt(&listed.key).is_some() { &[] } else { &nearby };
+                gate.logit(*known, &listed.descriptor.centroids, &features, nearby)
                     + learned.shift(&listed.key, trust, &features)
             };
             let logits: Vec<f32> = experts.iter().zip(&known).map(logit).collect();

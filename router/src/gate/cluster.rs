@@ -5,10 +5,12 @@
 //! less, for two good experts are near each other because both are near the truth. Before that, every expert's answers
 //! are sharpened to the same mean confidence, so that no temperature and no pinch of uniform noise hides a copy.
 //!
-//! Chosen on eight convolutional networks each trained on disjoint parts of MNIST and Fashion-MNIST, 800 probes, two
-//! seeds. Independent experts: 0.77 and more with 300 images each (79 % right), 0.55 and more with 650 images (83 %), 0.83 and
-//! more with classes dealt by a Dirichlet law. Copies: 0.00 with any temperature or up to 20 % uniform answer mixed in,
-//! 0.04–0.15 with log-probabilities shaken by 0.6, up to 0.25 with one answer in twenty replaced by nonsense. So 0.3.
+//! The threshold (`Policy::alike`, 0.2) was chosen on convolutional networks trained on parts of MNIST and Fashion-MNIST, eight
+//! at a time, 800 probes, two seeds. Trained on disjoint parts they are 0.77 and more apart with 300 images each (79 % right),
+//! 0.55 and more with 650 and with 3000 images (83 %, 86 %), 0.83 and more with classes dealt by a Dirichlet law. Copies: 0.00 with
+//! any temperature or up to 20 % of the uniform answer mixed in, 0.04–0.15 with log-probabilities shaken by 0.6, 0.09–0.25 with
+//! one answer in twenty replaced by nonsense. Trained twice on the very same images with another seed: 0.24–0.29, so they
+//! remain two, but 0.09 where the images show few classes: these have nothing to add to one another.
 
 use std::collections::HashMap;
 
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     const CLASSES: usize = 10;
-    const ALIKE: f32 = 0.3;
+    const ALIKE: f32 = 0.2;
 
     fn key(n: usize) -> ExpertKey {
         ExpertKey { peer: PeerId([n as u8; 32]), checkpoint: ContentHash([n as u8; 32]) }
@@ -260,7 +262,7 @@ mod tests {
         let tempered = |t: f32| model.iter().map(|row| soft(row.iter().map(|p| t * p.ln()).collect())).collect();
         let mixed = |e: f32| model.iter().map(|row| row.iter().map(|p| (1.0 - e) * p + e / 10.0).collect()).collect();
         let shaken: Vec<Vec<f32>> =
-            model.iter().map(|row| soft(row.iter().map(|p| p.ln() + 0.3 * normal(&mut rng)).collect())).collect();
+            model.iter().map(|row| soft(row.iter().map(|p| p.ln() + 0.2 * normal(&mut rng)).collect())).collect();
         let copies: Vec<Vec<Vec<f32>>> =
             vec![model.clone(), tempered(0.5), tempered(2.0), mixed(0.02), mixed(0.2), shaken];
         let mut all = copies.clone();

@@ -103,6 +103,18 @@ pub struct Drift {
 }
 
 impl Drift {
+    /// The evidence about somebody new whose other experts had this many strikes: it is believed as little as they are.
+    #[must_use]
+    pub fn inherited(strikes: u32) -> Self {
+        Self { strikes, ..Self::default() }
+    }
+
+    /// Alarms that are not forgiven.
+    #[must_use]
+    pub const fn strikes(&self) -> u32 {
+        self.strikes
+    }
+
     /// Takes in one scored answer. Whether the expert is doubted by it, or not any more: `None` when nothing changed.
     pub fn note(&mut self, answer: &ScoredAnswer) -> Option<bool> {
         let claim = if answer.claim.is_finite() { answer.claim.clamp(0.0, 1.0) } else { 0.0 };
@@ -282,6 +294,15 @@ mod tests {
         assert!(drift.doubt().is_none());
         (0..10 * FORGIVE).for_each(|_| assert_eq!(drift.note(&expert.scored(0, 0.9)), None));
         assert_eq!(drift.strikes, 0, "long good conduct is a clean slate");
+    }
+
+    #[test]
+    fn a_new_checkpoint_of_somebody_caught_is_caught_sooner() {
+        let took = |strikes| {
+            let mut drift = Drift::inherited(strikes);
+            answers_until_doubted(0.0, &mut drift, &mut ChaCha8Rng::seed_from_u64(1))
+        };
+        assert!(took(2) < took(0), "{} {}", took(2), took(0));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use glia_protocol::descriptor::Centroid;
 
 use super::climb::{Adam, golden};
 use super::combine::{self, Heard, Item, Reading, negative_log};
-use super::model::{ExpertGate, FitReport, GateModel};
+use super::model::{ExpertGate, FitReport, GateModel, NEAR_SCALE};
+use super::neighbours::{Neighbours, competence, gain};
 use super::prior::{claim, prior_logit};
 use super::trust::{Probe, Trust};
 use crate::aggregate::top_class;
@@ -78,6 +79,7 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
         return model;
     }
 
+    model.neighbours = Neighbours::new(&set.features, items);
     let mut problem = Problem::new(set, &fitted, &model, items, policy);
     problem.fit_sharpness();
     if items >= MIN_ITEMS {
@@ -97,6 +99,7 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
     model.report =
         FitReport { items: heard.len(), experts: fitted.len(), log_loss: read.log_loss, accuracy: read.accuracy };
     model.prior_scale = problem.parameters.prior_scale;
+    model.near_scale = problem.parameters.near_scale;
     for ((i, expert), reading) in fitted.iter().enumerate().zip(read.readings) {
         if let Some(gate) = model.experts.get_mut(&expert.key) {
             gate.reading = reading;
@@ -124,6 +127,13 @@ fn measured(set: &ProbeSet, expert: &ExpertProbes, policy: &FitPolicy, items: us
         // Somebody whose claim hardly covers any probe stays a newcomer.
         proven: trust.is_proven(policy.min_probes, claims.iter().sum()),
         calibrated: trust.probes >= items,
+        gains: (0..items)
+            .map(|j| {
+                let right = expert.rows.get(j).and_then(Option::as_ref)?.get(set.labels[j]).copied();
+                right.map(|right| gain(right, set.classes))
+            })
+            .map(|gain| gain.unwrap_or(f32::NAN))
+            .collect(),
         trust,
         ..ExpertGate::default()
     }
@@ -132,6 +142,7 @@ fn measured(set: &ProbeSet, expert: &ExpertProbes, policy: &FitPolicy, items: us
 #[derive(Clone)]
 struct Parameters {
     prior_scale: f32,
+    near_scale: f32,
     bias: Vec<f32>,
     slope: Vec<Vec<f32>>,
 }
@@ -143,6 +154,8 @@ struct Problem<'a> {
     /// `prior[i][j]`.
     prior: Vec<Vec<f32>>,
     trust: Vec<f32>,
+    /// Competence on the nearest other items, `near[i][j]`.
+    near: Vec<Vec<f32>>,
     /// ln p with the floor, `logs[i][j]`; `None` where not answered.
     logs: Vec<Vec<Option<Vec<f32>>>>,
     /// Calibrated p(y), `right[i][j]`; negative where not answered.
@@ -156,6 +169,11 @@ impl<'a> Problem<'a> {
         let features = set.features.first().map_or(0, Vec::len);
         let ln = |row: &Arc<[f32]>| row.iter().map(|p| p.max(FLOOR).ln()).collect::<Vec<f32>>();
         let complete = |row: &&Arc<[f32]>| row.len() == set.classes;
+        let places: Vec<_> = (0..items).map(|j| model.neighbours.place(&set.features[j], Some(j))).collect();
+        let near = |e: &&ExpertProbes| {
+            let gains = model.experts.get(&e.key).map_or(&[][..], |g| g.gains.as_slice());
+            places.iter().map(|place| competence(gains, place)).collect()
+        };
         Self {
             set,
             items,
@@ -167,6 +185,7 @@ impl<'a> Problem<'a> {
                 })
                 .collect(),
             trust: fitted.iter().map(|e| model.experts.get(&e.key).map_or(0.0, |g| g.trust.value)).collect(),
+            near: fitted.iter().map(near).collect(),
             logs: fitted
                 .iter()
                 .map(|e| (0..items).map(|j| e.rows.get(j)?.as_ref().filter(complete).map(ln)).collect::<Vec<_>>())
@@ -175,6 +194,7 @@ impl<'a> Problem<'a> {
             sharpness: vec![1.0; fitted.len()],
             parameters: Parameters {
                 prior_scale: 1.0,
+                near_scale: NEAR_SCALE,
                 bias: vec![0.0; fitted.len()],
                 slope: vec![vec![0.0; features]; fitted.len()],
             },
@@ -184,7 +204,11 @@ impl<'a> Problem<'a> {
     fn logit(&self, parameters: &Parameters, i: usize, j: usize) -> f32 {
         let x = &self.set.features[j];
         let slope: f32 = parameters.slope[i].iter().zip(x).map(|(v, x)| v * x).sum();
-        parameters.prior_scale * self.prior[i][j] + self.trust[i] + parameters.bias[i] + slope
+        parameters.prior_scale * self.prior[i][j]
+            + parameters.near_scale * self.near[i][j]
+            + self.trust[i]
+            + parameters.bias[i]
+            + slope
     }
 
     /// Weights of the experts that answered item `j`; 0 for the others.
@@ -262,17 +286,18 @@ impl<'a> Problem<'a> {
     fn climb(&mut self, items: &[usize], penalty: f32) {
         let experts = self.logs.len();
         let features = self.parameters.slope.first().map_or(0, Vec::len);
-        let mut adam = Adam::new(1 + experts * (1 + features));
+        let mut adam = Adam::new(2 + experts * (1 + features));
         let scale = 1.0 / items.len().max(1) as f32;
         for step in 0..STEPS {
-            let mut gradient = vec![0.0_f32; 1 + experts * (1 + features)];
+            let mut gradient = vec![0.0_f32; 2 + experts * (1 + features)];
             for &j in items {
                 let weights = self.weights(&self.parameters, j);
                 let mixed: f32 = weights.iter().enumerate().map(|(i, w)| w * self.right[i][j].max(0.0)).sum();
                 for (i, weight) in weights.iter().enumerate().filter(|(i, _)| self.right[*i][j] >= 0.0) {
                     let pull = (weight * self.right[i][j] / mixed.max(FLOOR) - weight) * scale;
                     gradient[0] += pull * self.prior[i][j];
-                    let own = &mut gradient[1 + i * (1 + features)..][..1 + features];
+                    gradient[1] += pull * self.near[i][j];
+                    let own = &mut gradient[2 + i * (1 + features)..][..1 + features];
                     own[0] += pull;
                     own[1..].iter_mut().zip(&self.set.features[j]).for_each(|(g, x)| *g += pull * x);
                 }
@@ -281,8 +306,10 @@ impl<'a> Problem<'a> {
             let parameters = &mut self.parameters;
             parameters.prior_scale += adam.step(0, gradient[0], rate * 0.5);
             parameters.prior_scale = parameters.prior_scale.clamp(0.0, 10.0);
+            parameters.near_scale += adam.step(1, gradient[1], rate * 0.5);
+            parameters.near_scale = parameters.near_scale.clamp(0.0, 4.0);
             for i in 0..experts {
-                let base = 1 + i * (1 + features);
+                let base = 2 + i * (1 + features);
                 let bias = gradient[base] - 0.1 * penalty * parameters.bias[i];
                 parameters.bias[i] += adam.step(base, bias, rate);
                 for (f, v) in parameters.slope[i].iter_mut().enumerate() {

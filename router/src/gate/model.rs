@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use glia_protocol::descriptor::Centroid;
 
 use super::combine::Reading;
+use super::neighbours::{Neighbours, Place, competence};
 use super::prior::prior_logit;
 use super::trust::Trust;
 use crate::expert::ExpertKey;
@@ -16,6 +17,8 @@ pub struct ExpertGate {
     pub trust: Trust,
     /// How its answers are read: its calibration, and what they say about their own weight.
     pub reading: Reading,
+    /// Gain of each probe over ignorance, nats; NaN where it was not answered. In the order of the gate's probes.
+    pub gains: Vec<f32>,
     /// Learned constant.
     pub bias: f32,
     /// Learned slope over φ; empty until fitted.
@@ -31,6 +34,7 @@ impl Default for ExpertGate {
         Self {
             trust: Trust::default(),
             reading: Reading::default(),
+            gains: Vec::new(),
             bias: 0.0,
             slope: Vec::new(),
             proven: false,
@@ -60,6 +64,9 @@ pub struct FitReport {
     pub accuracy: f32,
 }
 
+/// What competence nearby counts before it is learned.
+pub(super) const NEAR_SCALE: f32 = 1.0;
+
 /// The gate of one subnet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateModel {
@@ -67,6 +74,10 @@ pub struct GateModel {
     pub prior_temperature: f32,
     /// How much a claim counts, learned; 1 before the first fit.
     pub prior_scale: f32,
+    /// How much competence on the nearest probes counts, learned.
+    pub near_scale: f32,
+    /// The probes.
+    pub neighbours: Neighbours,
     /// Exponent on the pooled probabilities: above 1, for a linear pool is under-confident.
     pub pool_sharpness: f32,
     /// What is known of each expert.
@@ -82,17 +93,40 @@ impl GateModel {
         Self {
             prior_temperature,
             prior_scale: 1.0,
+            near_scale: NEAR_SCALE,
+            neighbours: Neighbours::default(),
             pool_sharpness: 1.0,
             experts: HashMap::new(),
             report: FitReport::default(),
         }
     }
 
-    /// Logit of an expert for an input: prior, trust, learned correction.
+    /// Where an input lies among the probes.
     #[must_use]
-    pub fn logit(&self, known: Option<&ExpertGate>, centroids: &[Centroid], features: &[f32]) -> f32 {
+    pub fn place(&self, features: &[f32]) -> Place {
+        self.neighbours.place(features, None)
+    }
+
+    /// Logit of an expert for an input at `place`: prior, trust, competence nearby, learned correction.
+    #[must_use]
+    pub fn logit(
+        &self,
+        known: Option<&ExpertGate>,
+        centroids: &[Centroid],
+        features: &[f32],
+        place: &[(usize, f32)],
+    ) -> f32 {
         let prior = self.prior_scale * prior_logit(centroids, features, self.prior_temperature);
-        known.map_or(prior, |known| prior + known.trust.value + correction(known.bias, &known.slope, features))
+        known.map_or(prior, |known| {
+            let nearby = self.nearby(known, place);
+            prior + known.trust.value + nearby + correction(known.bias, &known.slope, features)
+        })
+    }
+
+    /// The part of the logit that an expert's answers to the nearest probes make.
+    #[must_use]
+    pub fn nearby(&self, known: &ExpertGate, place: &[(usize, f32)]) -> f32 {
+        self.near_scale * competence(&known.gains, place)
     }
 }
 

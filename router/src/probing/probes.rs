@@ -199,13 +199,17 @@ impl Probes {
 
     /// Puts back answers to items named by hashes, as far as these items are among the probes now.
     pub fn restore(&self, items: &[u64], experts: impl IntoIterator<Item = (ExpertKey, KeptRows)>) {
-        let places: HashMap<u64, usize> = self.item_hashes().into_iter().zip(0..).collect();
-        let place = |item: u32| items.get(item as usize).and_then(|hash| places.get(hash)).copied();
+        // The same input may be there twice.
+        let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (at, hash) in self.item_hashes().into_iter().enumerate() {
+            places.entry(hash).or_default().push(at);
+        }
+        let of = |item: u32| items.get(item as usize).and_then(|hash| places.get(hash)).map_or(&[][..], Vec::as_slice);
         let placed = experts.into_iter().map(|(key, answered)| {
             let mut rows: Rows = vec![None; self.items.len()];
             for (item, row) in answered {
-                if let Some(at) = place(item).filter(|_| row.len() == self.set.classes) {
-                    rows[at] = Some(row);
+                if row.len() == self.set.classes {
+                    of(item).iter().for_each(|&at| rows[at] = Some(Arc::clone(&row)));
                 }
             }
             (key, rows)

@@ -72,7 +72,7 @@ pub async fn run(subnet: Arc<Subnet>, seed: u64, stop: CancellationToken) {
     }
     let each = subnet.policy.score_every.div_f64(subnet.policy.score_batch.max(1) as f64);
     let mut flights = FuturesUnordered::new();
-    let mut next = Instant::now();
+    let mut next = Instant::now() + gap(each, &mut rng);
     loop {
         tokio::select! {
             biased;

@@ -117,8 +117,9 @@ fn measure(world: &World, k: usize) -> Figures {
         let rows: Vec<Vec<f32>> = world.kinds.iter().map(|kind| answer(kind, label, &mut rng)).collect();
         (0..n).for_each(|i| singles[i] += usize::from(top_class(&rows[i]) == label));
         let gate = |i: usize| &world.model.experts[&key(i)];
+        let place = world.model.place(features);
         let logits: Vec<f32> =
-            (0..n).map(|i| world.model.logit(Some(gate(i)), &world.centroids[i], features)).collect();
+            (0..n).map(|i| world.model.logit(Some(gate(i)), &world.centroids[i], features, &place)).collect();
         let item = hits as u64 * 7919 + singles[0] as u64;
         let turned: Vec<f32> = logits.iter().enumerate().map(|(i, l)| l + turn(item, i as u64, 0.5)).collect();
         let chosen = select::<ChaCha8Rng>(&bench, &turned, k, 0, None).members;

@@ -5,6 +5,7 @@ mod clones;
 mod directory;
 mod dispatch;
 mod gate;
+mod learning;
 mod mesh;
 mod network;
 mod properties;
