@@ -78,7 +78,7 @@ impl StudyOptions {
             tempo: 20,
             block_time: Duration::from_millis(250),
             rate: 60.0,
-            resamples: 2000,
+            resamples: 1000,
             quick: false,
         }
     }
@@ -98,7 +98,6 @@ impl StudyOptions {
             tempo: 15,
             block_time: Duration::from_millis(200),
             rate: 50.0,
-            resamples: 1000,
             quick: true,
             ..Self::full(out, checkpoints, mesh)
         }
