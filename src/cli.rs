@@ -51,6 +51,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  glia eval --quick\n  glia eval --rosters dirichlet,iid --seeds 5 --stress collude/0,6\n  glia eval --render glia-eval/report.json --markdown\n  glia eval --router http://127.0.0.1:8080 --k 1,2,4\n\nExample:\n  glia eval --out glia-eval"
     )]
     Eval(EvalArgs),
+    /// See what audits found, and check evidence
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Tell a router what was right
+    #[command(
+        after_help = "Example:\n  glia feedback --id 0123456789abcdef0123456789abcdef --label seven --key-file feedback.key\n\nThe id is `request_id` among the parameters of an answer."
+    )]
+    Feedback(FeedbackArgs),
     /// See why experts have the weights they have
     #[command(subcommand)]
     Weights(WeightsCommand),
@@ -237,6 +245,9 @@ pub(crate) struct RouteArgs {
     /// Experts per request
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) k: u8,
+    /// Keys that may tell this router what was right, one per line (see `glia feedback`) [default: nobody may]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) feedback_key_file: Option<PathBuf>,
     /// TAO to stake so that the weights of this router count [default: 1000 of the development account on a development
     /// chain, none elsewhere]
     #[arg(long, value_name = "TAO")]
@@ -376,6 +387,53 @@ pub(crate) struct EvalArgs {
     /// Where checkpoints are cached and meshes keep their files [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "GLIA_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check an evidence file: exit 0 when it proves that an expert signed a wrong answer, else 1 with the reason
+    #[command(
+        after_help = "Example:\n  glia audit verify router/evidence/001790000000000-1-0123456789abcdef0123456789abcdef.json"
+    )]
+    Verify {
+        /// The evidence file
+        file: PathBuf,
+        /// The checkpoint, where it was too large for the file
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a router's audits found of each expert
+    #[command(after_help = "Example:\n  glia audit list --router http://127.0.0.1:8080")]
+    List {
+        /// Address of the router
+        #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+        router: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedbackArgs {
+    /// Address of the router
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) router: String,
+    /// `request_id` of the answer
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: String,
+    /// What was right: a class name, or its number
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: String,
+    /// Which item of the request
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) item: usize,
+    /// File whose first line is the key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

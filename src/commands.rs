@@ -1,9 +1,11 @@
 //! One file per subcommand; this one only picks.
 
+mod audit;
 mod bootstrap;
 mod chain;
 mod demo;
 mod eval;
+mod feedback;
 mod infer;
 mod join;
 mod route;
@@ -11,7 +13,7 @@ mod testnet;
 mod train;
 mod weights;
 
-use crate::cli::{ChainCommand, Cli, Command, TestnetCommand, WeightsCommand};
+use crate::cli::{AuditCommand, ChainCommand, Cli, Command, TestnetCommand, WeightsCommand};
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
@@ -28,6 +30,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Infer(args) => infer::run(args).await,
         Command::Train(args) => train::run(args).await,
         Command::Eval(args) => eval::run(args).await,
+        Command::Audit(AuditCommand::Verify { file, checkpoint, json }) => {
+            audit::verify(&file, checkpoint.as_deref(), json).await
+        }
+        Command::Audit(AuditCommand::List { router, json }) => audit::list(&router, json).await,
+        Command::Feedback(args) => feedback::run(args).await,
         Command::Weights(WeightsCommand::Explain(args)) => weights::explain(args).await,
         Command::Chain(ChainCommand::Serve(args)) => chain::serve(args).await,
         Command::Chain(ChainCommand::Metagraph { chain, netuid, json }) => chain::metagraph(&chain, netuid, json).await,

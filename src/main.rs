@@ -9,6 +9,7 @@ mod keys;
 mod mesh;
 mod output;
 mod process;
+mod recompute;
 mod table;
 
 use std::process::ExitCode;

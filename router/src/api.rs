@@ -2,9 +2,12 @@
 //!
 //! Errors are `{"error": "a sentence"}` with a fitting status. Bodies, batches and requests at the same time are limited.
 //!
-//! Modules in flow order: [`tensor`] (numbers in, bytes out), `body`, [`infer`], [`mesh`] (experts, ledger).
+//! Modules in flow order: [`tensor`] (numbers in, bytes out), `body`, [`infer`], [`feedback`], [`mesh`] (experts,
+//! ledger), [`audits`].
 
+pub mod audits;
 mod body;
+pub mod feedback;
 pub mod infer;
 pub mod mesh;
 pub mod tensor;
@@ -18,8 +21,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::config::Policy;
+use crate::feedback::keys::Door;
+use crate::feedback::{FeedbackKeys, source};
 use crate::metrics::Metrics;
 use crate::subnet::Subnet;
 
@@ -35,6 +41,8 @@ struct Inner {
     policy: Policy,
     /// Requests that are worked on.
     room: Semaphore,
+    /// Who may give feedback.
+    door: Option<Door>,
 }
 
 impl ApiState {
@@ -42,7 +50,29 @@ impl ApiState {
     #[must_use]
     pub fn new(subnets: Vec<Arc<Subnet>>, metrics: Arc<Metrics>, policy: Policy) -> Self {
         let room = Semaphore::new(policy.max_requests);
-        Self { inner: Arc::new(Inner { subnets, metrics, policy, room }) }
+        Self { inner: Arc::new(Inner { subnets, metrics, policy, room, door: None }) }
+    }
+
+    /// The same state, letting those with one of `keys` give feedback. Must be called before the state is shared.
+    #[must_use]
+    pub fn with_feedback(mut self, keys: Option<FeedbackKeys>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            let rate = inner.policy.feedback_rate;
+            inner.door = keys.map(|keys| Door::new(keys, rate, Instant::now()));
+        }
+        self
+    }
+
+    fn door(&self) -> Option<&Door> {
+        self.inner.door.as_ref()
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    fn subnets(&self) -> &[Arc<Subnet>] {
+        &self.inner.subnets
     }
 
     /// The subnet called `name`.
@@ -105,6 +135,8 @@ pub fn app(state: ApiState) -> Router {
         .route("/v2/models/{model}/infer", post(infer::infer))
         .route("/glia/v1/experts", get(mesh::experts))
         .route("/glia/v1/ledger", get(mesh::ledger))
+        .route("/glia/v1/audits", get(audits::audits))
+        .route("/glia/v1/feedback", post(feedback::feedback))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .fallback(async || ApiError::not_found("there is nothing at this path; begin at /v2"))
@@ -163,15 +195,21 @@ async fn model(State(state): State<ApiState>, Path(name): Path<String>) -> Resul
 }
 
 async fn health(State(state): State<ApiState>) -> Json<Value> {
-    let now = tokio::time::Instant::now();
+    let now = Instant::now();
     let subnets = state.inner.subnets.iter().map(|subnet| {
-        let snapshot = subnet.snapshot();
+        let (snapshot, labels) = (subnet.snapshot(), source(subnet, now));
         json!({
             "subnet": subnet.view.name.as_str(),
             "ready": subnet.is_ready(),
             "experts": snapshot.experts.len(),
             "candidates": subnet.callable(now).len(),
             "block": snapshot.block,
+            "labels": {
+                "source": labels.word(),
+                "note": labels.sentence(),
+                "items": subnet.probes.scoring().len(),
+                "feedback": state.inner.door.is_some(),
+            },
         })
     });
     Json(json!({ "status": "ok", "subnets": subnets.collect::<Vec<_>>() }))

@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use glia_protocol::feature_map::FeatureMap;
 use glia_protocol::schema::TaskSchema;
 use glia_protocol::{ContentHash, SubnetName};
+
+use crate::audit::Recompute;
+use crate::feedback::FeedbackKeys;
 
 /// A labelled input of the validation split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +54,13 @@ pub struct RouterConfig {
     pub network: glia_peer::Network,
     /// Chain; without one every expert found is a candidate and no weights are set.
     pub chain: Option<ChainAccess>,
+    /// Computes answers again for audits; without it nothing is audited and everybody is credible.
+    pub recompute: Option<Arc<dyn Recompute>>,
+    /// Who may tell the router what was right; without them nobody.
+    pub feedback: Option<FeedbackKeys>,
     /// Where HTTP is served; port 0 takes a free one.
     pub http: SocketAddr,
-    /// Folder of the ledger.
+    /// Folder of the ledger, the audits and their evidence.
     pub data_dir: PathBuf,
     /// Seed of all choices made by chance (exploration, order of probes).
     pub seed: u64,
@@ -68,6 +76,8 @@ impl RouterConfig {
             subnets,
             network,
             chain: None,
+            recompute: None,
+            feedback: None,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data_dir,
             seed: 0,
@@ -137,6 +147,14 @@ pub struct Policy {
     pub max_requests: usize,
     /// Time a client has to send its body.
     pub body_patience: Duration,
+    /// Bytes of a checkpoint that is fetched to audit its answers; experts with a larger one are audited like closed ones.
+    pub audit_checkpoint: u64,
+    /// Bytes of checkpoints that are kept for audits.
+    pub audit_cache: usize,
+    /// How long a hotkey is shut out after its first failed audit; twice as long each time after that, a week at most.
+    pub audit_penalty: Duration,
+    /// Labels per second that are taken from one feedback key, in the long run.
+    pub feedback_rate: f64,
     /// `version_key` of the weights this software sets; a chain that asks for more gets none.
     pub weights_version: u64,
 }
@@ -172,6 +190,10 @@ impl Default for Policy {
             max_body: 8 * 1024 * 1024,
             max_requests: 64,
             body_patience: Duration::from_secs(10),
+            audit_checkpoint: 16 * 1024 * 1024,
+            audit_cache: 64 * 1024 * 1024,
+            audit_penalty: Duration::from_secs(3600),
+            feedback_rate: 50.0,
             weights_version: 1,
         }
     }
@@ -210,6 +232,12 @@ impl Policy {
         }
         if !(0.0..=1.0).contains(&self.alike) || !(0.0..=1000.0).contains(&self.latency_cost) {
             return refuse("alike must be 0 to 1 and latency_cost 0 to 1000");
+        }
+        if self.audit_checkpoint == 0 || self.audit_cache == 0 || self.audit_penalty.is_zero() {
+            return refuse("audit limits and audit_penalty must be above zero");
+        }
+        if !(self.feedback_rate > 0.0 && self.feedback_rate.is_finite()) {
+            return refuse("feedback_rate must be above zero");
         }
         if !(self.ema > 0.0 && self.ema <= 1.0) {
             return refuse("ema must be above 0 and at most 1");

@@ -12,16 +12,18 @@
 //! request waits for the DHT, a probe or the chain.
 //!
 //! Modules in flow order: [`config`], [`router`], [`transport`] and [`chain`] (the seams), [`expert`] and [`subnet`] (the
-//! state), [`api`], [`pipeline`], [`directory`], [`gate`], [`probing`], [`learning`], [`dispatch`], [`aggregate`], [`scoring`],
-//! [`metrics`].
+//! state), [`api`], [`pipeline`], [`directory`], [`gate`], [`probing`], [`learning`], [`dispatch`], [`aggregate`],
+//! [`audit`], [`feedback`], [`scoring`], [`metrics`].
 
 pub mod aggregate;
 pub mod api;
+pub mod audit;
 pub mod chain;
 pub mod config;
 pub mod directory;
 pub mod dispatch;
 pub mod expert;
+pub mod feedback;
 pub mod gate;
 pub mod learning;
 pub mod metrics;

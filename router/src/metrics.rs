@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::dispatch::{Call, Cause};
+use crate::feedback::LabelSource;
 use crate::gate::FitReport;
 use crate::pipeline::{InferError, Routed};
 
@@ -32,6 +33,12 @@ struct OfStage {
     stage: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSource {
+    subnet: String,
+    source: &'static str,
+}
+
 type Timing = fn() -> Histogram;
 
 /// All metrics of a router. Cheap to update; shared by all tasks.
@@ -49,6 +56,11 @@ pub struct Metrics {
     scored: Family<Of, Counter>,
     weights_set: Family<OfResult, Counter>,
     fit_loss: Family<Of, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    audits: Family<OfResult, Counter>,
+    condemned: Family<Of, Gauge>,
+    dropped: Family<Of, Gauge>,
+    feedback: Family<OfResult, Counter>,
+    labels: Family<OfSource, Gauge>,
 }
 
 fn seconds() -> Histogram {
@@ -71,6 +83,11 @@ impl Default for Metrics {
             scored: Family::default(),
             weights_set: Family::default(),
             fit_loss: Family::default(),
+            audits: Family::default(),
+            condemned: Family::default(),
+            dropped: Family::default(),
+            feedback: Family::default(),
+            labels: Family::default(),
         };
         let mut registry = Registry::with_prefix("glia_router");
         registry.register("requests", "Inference requests by result", metrics.requests.clone());
@@ -85,6 +102,15 @@ impl Default for Metrics {
         registry.register("scored_items", "Labelled items scored", metrics.scored.clone());
         registry.register("weights_set", "Attempts to set weights on chain by result", metrics.weights_set.clone());
         registry.register("gate_log_loss", "Cross-validated log-loss of the pool on probes", metrics.fit_loss.clone());
+        registry.register("audits", "Answers audited by result", metrics.audits.clone());
+        registry.register("audit_condemned", "Hotkeys shut out by audits", metrics.condemned.clone());
+        registry.register(
+            "audits_dropped",
+            "Answers not audited for lack of room since the start",
+            metrics.dropped.clone(),
+        );
+        registry.register("feedback", "Labels from applications by result", metrics.feedback.clone());
+        registry.register("label_source", "1 for where labels come from now", metrics.labels.clone());
         metrics.registry = registry;
         metrics
     }
@@ -146,6 +172,30 @@ impl Metrics {
     /// Notes the figures of a fit.
     pub fn fitted(&self, subnet: &SubnetName, report: &FitReport) {
         self.fit_loss.get_or_create(&of(subnet)).set(f64::from(report.log_loss));
+    }
+
+    /// Counts an audit.
+    pub fn audited(&self, subnet: &SubnetName, result: &'static str) {
+        self.audits.get_or_create(&OfResult { subnet: subnet.to_string(), result }).inc();
+    }
+
+    /// Notes how many hotkeys are condemned and how many answers were not audited for lack of room.
+    pub fn audits(&self, subnet: &SubnetName, condemned: usize, dropped: u64) {
+        self.condemned.get_or_create(&of(subnet)).set(i64::try_from(condemned).unwrap_or(i64::MAX));
+        self.dropped.get_or_create(&of(subnet)).set(i64::try_from(dropped).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a label from an application.
+    pub fn feedback(&self, subnet: &SubnetName, result: &'static str) {
+        self.feedback.get_or_create(&OfResult { subnet: subnet.to_string(), result }).inc();
+    }
+
+    /// Notes where labels come from now.
+    pub fn labels(&self, subnet: &SubnetName, now: LabelSource) {
+        for source in LabelSource::ALL {
+            let of = OfSource { subnet: subnet.to_string(), source: source.word() };
+            self.labels.get_or_create(&of).set(i64::from(source == now));
+        }
     }
 
     /// All of it as text.

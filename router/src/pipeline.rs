@@ -124,7 +124,7 @@ pub async fn infer(subnet: &Subnet, inquiry: &Inquiry, id: RequestId) -> Result<
         k_min: subnet.policy.k_min,
         id,
     };
-    let outcome = dispatch(&job, subnet.transport.as_ref(), &subnet.book).await;
+    let outcome = dispatch(&job, subnet.audited.as_ref(), &subnet.book).await;
     let called = Instant::now();
 
     let items = aggregate(subnet, &gate, &experts, &chosen, &outcome, called - start >= inquiry.deadline)?;
@@ -291,7 +291,7 @@ fn why_nobody(subnet: &Subnet) -> String {
     let candidates = snapshot.experts.iter().filter(|e| e.candidate).count();
     let without_uid = snapshot.experts.iter().filter(|e| e.uid.is_none()).count();
     format!(
-        "{} are known, {without_uid} of them without a uid, {candidates} alive and eligible, all of those banned",
+        "{} are known, {without_uid} of them without a uid, {candidates} alive and eligible, all of those banned or condemned by audits",
         snapshot.experts.len()
     )
 }

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, ApiState};
+use crate::audit::{self, AuditBook, AuditError, Recompute};
 use crate::chain::ChainPort;
 use crate::config::{ConfigError, Policy, RouterConfig, SubnetView};
 use crate::directory::table::TableRules;
 use crate::directory::{self, DirectoryConfig, Neurons};
 use crate::dispatch::load;
+use crate::feedback::{self, FeedbackKeys};
 use crate::metrics::Metrics;
 use crate::probing;
 use crate::scoring::ledger::{Ledger, LedgerError};
@@ -38,6 +40,9 @@ pub enum StartError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The book of audits cannot be used.
+    #[error(transparent)]
+    Audits(#[from] AuditError),
     /// The HTTP address cannot be used.
     #[error("cannot serve HTTP on {address}: {source}; is another program using this port?")]
     Listen {
@@ -56,6 +61,10 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// The chain, if any.
     pub chain: Option<Arc<dyn ChainPort>>,
+    /// Computes answers again for audits; without it nothing is audited.
+    pub recompute: Option<Arc<dyn Recompute>>,
+    /// Who may tell what was right.
+    pub feedback: Option<FeedbackKeys>,
     /// Where HTTP is served.
     pub http: SocketAddr,
     /// Folder of the ledger.
@@ -72,6 +81,8 @@ impl From<RouterConfig> for Parts {
             subnets: config.subnets,
             transport: Arc::new(config.network),
             chain: config.chain.map(|access| Arc::new(access) as Arc<dyn ChainPort>),
+            recompute: config.recompute,
+            feedback: config.feedback,
             http: config.http,
             data_dir: config.data_dir,
             seed: config.seed,
@@ -108,13 +119,19 @@ impl Router {
         }
         let metrics = Arc::new(Metrics::default());
         let genesis = parts.chain.as_ref().map(|chain| chain.genesis()).unwrap_or_default();
-        let mut subnets = Vec::new();
+        let (mut subnets, mut jobs) = (Vec::new(), Vec::new());
         for view in parts.subnets {
             let ledger = Ledger::open(&parts.data_dir, view.netuid, &genesis)?;
             let transport = Arc::clone(&parts.transport);
             let metrics = Arc::clone(&metrics);
-            let subnet = Subnet::new(view, parts.policy.clone(), transport, ledger, metrics, parts.seed)?;
+            let mut subnet = Subnet::new(view, parts.policy.clone(), transport, ledger, metrics, parts.seed)?;
+            if parts.recompute.is_some() {
+                let penalty = parts.policy.audit_penalty;
+                let book = AuditBook::open(&parts.data_dir, subnet.view.netuid, &genesis, penalty)?;
+                jobs.push(subnet.audit(book));
+            }
             subnet.resume(&parts.data_dir, &genesis);
+            subnet.feedback.open(parts.feedback.is_some());
             subnets.push(Arc::new(subnet));
         }
         let listen = |source| StartError::Listen { address: parts.http, source };
@@ -125,7 +142,14 @@ impl Router {
         for subnet in &subnets {
             spawn_subnet(subnet, parts.chain.clone(), parts.seed, &stop, &tasks);
         }
-        let app = api::app(ApiState::new(subnets.clone(), metrics, parts.policy));
+        if let Some(recompute) = &parts.recompute {
+            for (subnet, jobs) in subnets.iter().zip(jobs) {
+                let (subnet, recompute) = (Arc::clone(subnet), Arc::clone(recompute));
+                let evidence = parts.data_dir.join("evidence");
+                tasks.spawn(audit::worker::run(subnet, jobs, recompute, evidence, stop.clone()));
+            }
+        }
+        let app = api::app(ApiState::new(subnets.clone(), metrics, parts.policy).with_feedback(parts.feedback));
         let stopped = stop.clone();
         tasks.spawn(async move {
             let serve = axum::serve(listener, app).with_graceful_shutdown(stopped.cancelled_owned());
@@ -227,6 +251,7 @@ async fn keep(subnet: Arc<Subnet>, stop: CancellationToken) {
 /// Keeps gauges up to date and forgets what was remembered of experts long gone.
 async fn watch_figures(subnet: Arc<Subnet>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_secs(1));
+    let mut labels = None;
     loop {
         tokio::select! {
             biased;
@@ -235,6 +260,8 @@ async fn watch_figures(subnet: Arc<Subnet>, stop: CancellationToken) {
                 let snapshot = subnet.snapshot();
                 let candidates = subnet.callable(now).len();
                 subnet.metrics.directory(&subnet.view.name, snapshot.experts.len(), candidates, subnet.book.totals().0);
+                feedback::tell(&subnet, &mut labels, now);
+                subnet.metrics.audits(&subnet.view.name, subnet.audits.condemned(), subnet.audits.dropped());
                 subnet.book.forget(now, |key| snapshot.experts.iter().any(|listed| listed.key == *key));
             }
         }

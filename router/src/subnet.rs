@@ -7,10 +7,13 @@ use glia_protocol::ContentHash;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::audit::AuditBook;
+use crate::audit::tap::{Jobs, Tap};
 use crate::config::{ConfigError, Policy, SubnetView};
 use crate::directory::Snapshot;
 use crate::dispatch::book::Book;
 use crate::expert::Listed;
+use crate::feedback::Feedback;
 use crate::gate::GateModel;
 use crate::gate::store::Header;
 use crate::learning::{self, Learning};
@@ -31,6 +34,12 @@ pub struct Subnet {
     pub policy: Policy,
     /// The network.
     pub transport: Arc<dyn Transport>,
+    /// The network for requests whose answers may be audited; the same as [`Self::transport`] where nothing is.
+    pub audited: Arc<dyn Transport>,
+    /// What audits have found.
+    pub audits: Arc<AuditBook>,
+    /// Answers that labels may still come for.
+    pub feedback: Feedback,
     /// Latencies and bans.
     pub book: Book,
     /// Labelled items and what experts answered to them.
@@ -77,10 +86,21 @@ impl Subnet {
             ledger: Mutex::new(ledger),
             directory: watch::Sender::new(Arc::default()),
             gate: watch::Sender::new(Arc::new(GateModel::new(policy.prior_temperature))),
+            audited: Arc::clone(&transport),
+            audits: Arc::new(AuditBook::off()),
+            feedback: Feedback::default(),
             transport,
             policy,
             view,
         })
+    }
+
+    /// Audits a share of the answers from now on; where the answers to be audited come out.
+    pub fn audit(&mut self, book: AuditBook) -> Jobs {
+        self.audits = Arc::new(book);
+        let (tap, jobs) = Tap::new(Arc::clone(&self.transport), Arc::clone(&self.audits));
+        self.audited = Arc::new(tap);
+        jobs
     }
 
     /// Everybody known now.
@@ -138,13 +158,15 @@ impl Subnet {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Candidates that are not banned at `now`, in the order of their keys.
+    /// Candidates that are neither banned at `now` nor condemned by audits, in the order of their keys.
     #[must_use]
     pub fn callable(&self, now: Instant) -> Vec<Arc<Listed>> {
         let (snapshot, wall_ms) = (self.snapshot(), crate::directory::wall_ms());
         // A descriptor that ran out is no candidate, even if the directory that should have said so stands still.
         let valid = |listed: &Arc<Listed>| listed.candidate && listed.descriptor.expires_at_ms > wall_ms;
-        let free = |listed: &&Arc<Listed>| valid(listed) && !self.book.is_banned(&listed.key, now);
+        let free = |listed: &&Arc<Listed>| {
+            valid(listed) && !self.book.is_banned(&listed.key, now) && !self.audits.condemns(&listed.hotkey())
+        };
         snapshot.experts.iter().filter(free).cloned().collect()
     }
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use glia_protocol::gossip::Heartbeat;
-use glia_protocol::{ExpertDescriptor, ForwardRequest, ForwardResponse, PeerId, Refusal, SubnetName};
+use glia_protocol::{ContentHash, ExpertDescriptor, ForwardRequest, ForwardResponse, PeerId, Refusal, SubnetName};
 use tokio::sync::broadcast;
 
 /// Why a call of an expert brought no answer.
@@ -61,6 +62,20 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Heartbeats from now on.
     fn heartbeats(&self) -> broadcast::Receiver<Heartbeat>;
+
+    /// The file of a published checkpoint from a peer that serves it, of at most `max_bytes`. The hash of what comes is
+    /// checked by whoever asks.
+    fn fetch_checkpoint<'a>(
+        &'a self,
+        _peer: PeerId,
+        _addresses: &'a [SocketAddr],
+        _subnet: &'a SubnetName,
+        _checkpoint: ContentHash,
+        _max_bytes: u64,
+        _deadline: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, LookupError>> {
+        Box::pin(async { Err(LookupError("this network hands out no checkpoints".to_owned())) })
+    }
 }
 
 impl Transport for glia_peer::Network {
@@ -104,5 +119,20 @@ impl Transport for glia_peer::Network {
 
     fn heartbeats(&self) -> broadcast::Receiver<Heartbeat> {
         Self::heartbeats(self)
+    }
+
+    fn fetch_checkpoint<'a>(
+        &'a self,
+        peer: PeerId,
+        addresses: &'a [SocketAddr],
+        subnet: &'a SubnetName,
+        checkpoint: ContentHash,
+        max_bytes: u64,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, LookupError>> {
+        Box::pin(async move {
+            let fetched = Self::fetch_checkpoint(self, peer, addresses, subnet, checkpoint, max_bytes, deadline).await;
+            fetched.map_err(|error| LookupError(error.to_string()))
+        })
     }
 }

@@ -46,6 +46,7 @@ pub(super) async fn run(args: InferArgs) -> anyhow::Result<()> {
             "truth": truth.map(|class| &labels[class]),
             "probabilities": row,
             "route_us": answer.route_us,
+            "request_id": answer.request_id,
             "experts": experts,
         });
         say!("{}", serde_json::to_string_pretty(&value)?);

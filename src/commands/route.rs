@@ -1,9 +1,13 @@
 //! `glia route`: a router, its HTTP API and its hand on the chain.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
 use glia_chain_client::{Chain, ConnectOptions, EnrolRequest};
 use glia_experts::subnet::Subnet;
 use glia_peer::Network;
+use glia_router::feedback::FeedbackKeys;
 use glia_router::{ChainAccess, Labelled, Policy, Router, RouterConfig, SubnetView};
 
 use crate::output::say;
@@ -11,6 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::cli::RouteArgs;
 use crate::mesh::{Claim, Entrance};
+use crate::recompute::Cpu;
 use crate::{keys, mesh, process};
 
 const RAO_PER_TAO: u64 = 1_000_000_000;
@@ -42,6 +47,7 @@ pub(super) async fn run(args: RouteArgs) -> anyhow::Result<()> {
 
 async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network, Claim)> {
     let subnet = Subnet::by_name(&args.subnet)?;
+    let feedback = args.feedback_key_file.as_deref().map(feedback_keys).transpose()?;
     mesh::check_name(&args.name)?;
     let dir = process::data_dir(args.data_dir.as_deref(), &args.name)?;
     let claim = mesh::claim(&dir)?;
@@ -78,6 +84,8 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network, Claim)> {
         subnets: vec![view(&subnet)],
         network: network.clone(),
         chain: Some(ChainAccess { chain, hotkey: keys.hotkey }),
+        recompute: Some(Arc::new(Cpu(subnet))),
+        feedback,
         http: args.http,
         data_dir: dir,
         seed: args.seed,
@@ -100,6 +108,12 @@ async fn start(args: &RouteArgs) -> anyhow::Result<(Router, Network, Claim)> {
     say!("{} routes {} as uid {} at {http}; ask it with", args.name, args.subnet, enrolled.uid);
     say!("  glia infer --router {http} --digits-index 7");
     Ok((router, network, claim))
+}
+
+/// Who may tell the router what was right.
+fn feedback_keys(path: &Path) -> anyhow::Result<FeedbackKeys> {
+    let text = super::feedback::read(path)?;
+    FeedbackKeys::parse(&text).with_context(|| path.display().to_string())
 }
 
 /// What the router may know of a subnet: its schema, φ and labelled validation inputs, never a model or the test split.

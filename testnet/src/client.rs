@@ -129,6 +129,8 @@ pub struct InferAnswer {
     pub experts: Vec<Vec<ExpertShare>>,
     /// Time of the router's gate and selection, in microseconds.
     pub route_us: Option<u64>,
+    /// Name by which the answer can be labelled later.
+    pub request_id: Option<String>,
     /// Time the router took to make one answer of all, in microseconds.
     pub aggregate_us: Option<u64>,
     /// Calls to experts made for it, hedges and retries included.
@@ -244,6 +246,82 @@ pub struct LedgerPage {
     pub weights: Vec<LedgerWeight>,
 }
 
+/// The newest audit of an expert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastAudit {
+    /// When, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// `verified`, `signed`, `unchecked` or `failed`.
+    pub result: String,
+    /// A sentence, where there is something to say.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What audits found of one expert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its name.
+    pub name: String,
+    /// Its peer id.
+    pub peer_id: String,
+    /// Its hotkey.
+    pub hotkey: String,
+    /// Its checkpoint.
+    #[serde(default)]
+    pub checkpoint: String,
+    /// `open`, `closed` or `unfetched`.
+    pub tier: String,
+    /// Answers that were audited.
+    pub audits: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Good audits in a row.
+    #[serde(default)]
+    pub streak: u64,
+    /// Share of its answers that is audited now.
+    pub rate: f64,
+    /// 0 to 1, of its hotkey.
+    pub credibility: f64,
+    /// Whether it is shut out.
+    pub condemned: bool,
+    /// Until when, milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub condemned_until_ms: Option<u64>,
+    /// The newest audit.
+    #[serde(default)]
+    pub last: Option<LastAudit>,
+    /// Names of evidence files in the router's data directory.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+}
+
+/// What a router's audits found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditsPage {
+    /// The subnet.
+    pub subnet: String,
+    /// Whether the router audits at all.
+    pub on: bool,
+    /// Answers that were not audited for lack of room.
+    #[serde(default)]
+    pub dropped: u64,
+    /// The experts.
+    pub experts: Vec<AuditEntry>,
+}
+
+/// What became of a label.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Counted {
+    /// The subnet.
+    pub subnet: String,
+    /// The class that was right.
+    pub label: String,
+    /// The class that the collective had answered.
+    #[serde(default)]
+    pub answered: Option<String>,
+}
+
 /// A client of one router. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RouterClient {
@@ -316,6 +394,25 @@ impl RouterClient {
     /// As [`RouterClient::infer`].
     pub async fn ledger(&self) -> Result<LedgerPage, ClientError> {
         self.get("/glia/v1/ledger").await
+    }
+
+    /// What the router's audits found.
+    ///
+    /// # Errors
+    /// As [`RouterClient::infer`].
+    pub async fn audits(&self) -> Result<AuditsPage, ClientError> {
+        self.get("/glia/v1/audits").await
+    }
+
+    /// Says that `label`, the name of a class or its number, was right for item `item` of the answer whose `request_id` is
+    /// `id`; `key` is one that the router knows.
+    ///
+    /// # Errors
+    /// As [`RouterClient::infer`].
+    pub async fn feedback(&self, key: &str, id: &str, label: &str, item: usize) -> Result<Counted, ClientError> {
+        let body = serde_json::json!({ "id": id, "label": label, "item": item });
+        let request = self.http.post(format!("{}/glia/v1/feedback", self.url)).bearer_auth(key).json(&body);
+        self.send(request, SLACK).await
     }
 
     /// Why `uid` has the weight it has, in `subnet` (the router's first when `None`): the router's `Explanation`.
@@ -457,6 +554,8 @@ struct Parameters {
     #[serde(default)]
     route_us: Option<u64>,
     #[serde(default)]
+    request_id: Option<String>,
+    #[serde(default)]
     aggregate_us: Option<u64>,
     #[serde(default)]
     calls: Option<u64>,
@@ -492,8 +591,8 @@ impl Answer {
             None => vec![Vec::new(); items],
             Some(lists) => shares(lists, items)?,
         };
-        let Parameters { route_us, aggregate_us, calls, .. } = self.parameters;
-        Ok(InferAnswer { probabilities, experts, route_us, aggregate_us, calls })
+        let Parameters { route_us, aggregate_us, calls, request_id, .. } = self.parameters;
+        Ok(InferAnswer { probabilities, experts, route_us, aggregate_us, calls, request_id })
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) async fn infer(
         "dispatch_us": micros(routed.calling),
         "aggregate_us": micros(routed.pooling),
         "calls": routed.calls.len(),
+        // By this name the answer can be labelled; the id above may be the client's own.
+        "request_id": id.to_string(),
     });
     if body.parameters.explain {
         parameters["experts"] = explain(subnet, &routed);
@@ -107,7 +109,9 @@ pub(super) async fn infer(
         }],
         parameters,
     };
-    Ok(Json(answer).into_response())
+    let response = Json(answer).into_response();
+    subnet.feedback.remember(routed, Instant::now());
+    Ok(response)
 }
 
 /// Checks a request against the subnet's schema and limits.

@@ -16,7 +16,7 @@ use crate::subnet::Subnet;
 /// Which subnet is asked about; the first when none is named.
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
-    subnet: Option<String>,
+    pub(super) subnet: Option<String>,
 }
 
 /// Everybody known, in the order of their names.
@@ -46,7 +46,7 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         let ledger = subnet.ledger();
         (ledger.standing(&listed.hotkey()).cloned(), ledger.last_weight(&listed.hotkey()))
     };
-    let proven = known.is_some_and(|known| known.proven);
+    let (proven, condemned) = (known.is_some_and(|known| known.proven), subnet.audits.condemns(&listed.hotkey()));
     let state = match listed.presence {
         Presence::Leaving => "leaving",
         _ if figures.banned => "banned",
@@ -67,7 +67,10 @@ fn expert(subnet: &Subnet, gate: &GateModel, listed: &Listed) -> Value {
         "uid": listed.uid,
         "state": state,
         "presence": presence,
-        "candidate": listed.candidate && !figures.banned,
+        "candidate": listed.candidate && !figures.banned && !condemned,
+        "condemned": condemned,
+        "credibility": subnet.audits.credibility(&listed.hotkey()),
+        "published": listed.descriptor.published,
         "addresses": listed.descriptor.addresses,
         "backend": listed.descriptor.backend,
         "examples": listed.descriptor.examples,

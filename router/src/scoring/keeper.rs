@@ -335,7 +335,7 @@ impl Keeper {
         let uids: Vec<(u16, Hotkey)> =
             metagraph.neurons.iter().map(|n| (n.uid, Hotkey(n.hotkey.0))).filter(|(uid, _)| *uid != me.uid).collect();
         let lines = {
-            let credibility = |_: &Hotkey| 1.0;
+            let credibility = |hotkey: &Hotkey| self.subnet.audits.credibility(hotkey);
             self.subnet.ledger().row(&uids, credibility, settings.min_allowed_weights, settings.max_weight_limit)
         };
         if lines.is_empty() {

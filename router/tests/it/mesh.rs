@@ -547,6 +547,8 @@ pub(crate) fn parts(mesh: &Arc<Mesh>, chain: Option<Arc<Ledgerless>>, folder: &s
         subnets: vec![view(800)],
         transport: Arc::clone(mesh) as Arc<dyn Transport>,
         chain: chain.map(|chain| chain as Arc<dyn ChainPort>),
+        recompute: None,
+        feedback: None,
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: folder.to_owned(),
         seed: 7,
