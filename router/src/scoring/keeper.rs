@@ -431,12 +431,13 @@ impl Keeper {
     }
 }
 
-/// What experts' agreement shows where labels are missing; `None` when too little was seen. Takes the tally.
+/// What experts' agreement shows where labels are missing; `None` when too little was seen. Takes the agreement; labels
+/// too few for an epoch stay for the next.
 fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<Tally> {
     if tally.agreement.items < MIN_ITEMS {
         return None;
     }
-    let seen = std::mem::take(tally);
+    let seen = std::mem::take(&mut tally.agreement);
     let owned = metagraph.neurons.iter().filter(|n| n.coldkey.0 != [0; 32]);
     let owners: HashMap<Hotkey, _> = owned.map(|n| (Hotkey(n.hotkey.0), n.coldkey)).collect();
     // Full agreement is worth what a sure and right answer is: ln C.
@@ -445,12 +446,13 @@ fn agreed(subnet: &Subnet, tally: &mut Tally, metagraph: &Metagraph) -> Option<T
         let one_owner = owners.get(a.0).is_some_and(|owner| owners.get(b.0) == Some(owner));
         !one_owner && !subnet.probes.alike(a.1, b.1)
     };
-    let mut agreed = seen.agreement.tally(scale, independent);
-    agreed.looks = seen.looks;
-    for (hotkey, sums) in seen.experts {
-        let entry = agreed.experts.entry(hotkey).or_default();
-        (entry.present, entry.failures) = (sums.present, sums.failures);
-        entry.name = sums.name;
+    let mut agreed = seen.tally(scale, independent);
+    agreed.looks = std::mem::take(&mut tally.looks);
+    for (hotkey, sums) in &mut tally.experts {
+        let entry = agreed.experts.entry(*hotkey).or_default();
+        // Of this epoch, as the looks are.
+        (entry.present, entry.failures) = (std::mem::take(&mut sums.present), std::mem::take(&mut sums.failures));
+        entry.name.clone_from(&sums.name);
     }
     Some(agreed)
 }
