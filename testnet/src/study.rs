@@ -156,7 +156,7 @@ pub fn write(out: &Path, report: &StudyReport) -> Result<()> {
 
 /// The report of finished runs. Pure.
 fn assemble(made: Made, rosters: &[String], done: &Done, resamples: usize) -> StudyReport {
-    let of = |roster: &String| {
+    let of = &|roster: &String| {
         let runs: Vec<CollectiveRun> = done.collective.iter().filter(|run| run.roster == *roster).cloned().collect();
         analyse::roster(&runs, resamples)
     };
@@ -172,9 +172,14 @@ fn assemble(made: Made, rosters: &[String], done: &Done, resamples: usize) -> St
         let clean = if run.count == 0 { None } else { clean.as_deref() };
         outcome::stress(run, clean, resamples)
     });
+    // Resampling takes a while: the rosters side by side.
+    let figures = std::thread::scope(|scope| {
+        let threads: Vec<_> = rosters.iter().map(|roster| scope.spawn(move || of(roster))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    });
     let mut report = StudyReport {
         schema: SCHEMA,
-        rosters: rosters.iter().filter_map(of).collect(),
+        rosters: figures,
         stress: stress.collect(),
         clones: honest.zip(done.cloned.as_ref()).and_then(|(alone, cloned)| outcome::clones(alone, cloned)),
         frozen: done.frozen.as_ref().map(outcome::frozen),

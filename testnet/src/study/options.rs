@@ -42,6 +42,8 @@ pub struct StudyOptions {
     pub stress: Stress,
     /// Epochs of a stress run.
     pub epochs: u64,
+    /// How long a sleeper is honest: longer than a mesh needs to start on most machines.
+    pub awake_after: Duration,
     /// Blocks per epoch of a stress run.
     pub tempo: u16,
     /// Time between two blocks.
@@ -72,10 +74,11 @@ impl StudyOptions {
             concurrency: 8,
             stress: Stress::full(),
             epochs: 6,
+            awake_after: Duration::from_secs(25),
             tempo: 20,
             block_time: Duration::from_millis(250),
             rate: 60.0,
-            resamples: 2000,
+            resamples: 1000,
             quick: false,
         }
     }
@@ -88,12 +91,13 @@ impl StudyOptions {
             seeds: 1,
             items: Some(500),
             large_rival: false,
-            warm_up: Duration::from_secs(3),
+            warm_up: Duration::from_secs(2),
             stress: Stress::quick(),
-            tempo: 10,
+            epochs: 5,
+            awake_after: Duration::from_secs(12),
+            tempo: 15,
             block_time: Duration::from_millis(200),
             rate: 50.0,
-            resamples: 1000,
             quick: true,
             ..Self::full(out, checkpoints, mesh)
         }

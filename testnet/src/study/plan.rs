@@ -51,7 +51,7 @@ impl Run {
     #[must_use]
     pub fn settings(&self, options: &StudyOptions) -> String {
         let all = format!("{self:?} {:?} {} {:?}", options.items, options.experts, options.ks);
-        let stress = format!("{:?} {} {}", options.block_time, options.tempo, options.rate);
+        let stress = format!("{:?} {} {} {:?}", options.block_time, options.tempo, options.rate, options.awake_after);
         match self {
             Self::Collective { .. } => {
                 format!("{all} {} {:?} {}", options.concurrency, options.warm_up, options.large_rival)
@@ -70,8 +70,9 @@ impl Run {
                     + 12.0
                     + options.items.unwrap_or(1500) as f64 * options.ks.len() as f64 / 800.0
             }
+            Self::Attack(Attack { count: 0, .. }) => 8.0 + 2.0 * epochs,
             Self::Attack(Attack { count, .. }) => 8.0 + *count as f64 + epochs,
-            Self::Clones => 12.0 + epochs,
+            Self::Clones => 12.0 + 2.0 * epochs,
             Self::Frozen => 32.0 + options.warm_up.as_secs_f64(),
         }
     }

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use glia_chain_client::Metagraph;
 use nix::sys::signal::Signal;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +40,6 @@ const BEFORE: Duration = Duration::from_secs(10);
 const WHILE: Duration = Duration::from_secs(12);
 /// Experts of the mesh in which some freeze, and one in how many does.
 const FREEZING: (usize, usize) = (10, 5);
-/// How long a sleeper is honest: longer than a mesh needs to start on most machines.
-const AWAKE_AFTER: Duration = Duration::from_secs(20);
 
 /// What was answered since the last epoch.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Study<'_> {
             return Ok(Vec::new());
         }
         let behaviour: Behaviour = match attack.kind.as_str() {
-            "sleeper" => format!("sleeper:{}", AWAKE_AFTER.as_secs()).parse()?,
+            "sleeper" => format!("sleeper:{}", self.options.awake_after.as_secs()).parse()?,
             kind => kind.parse()?,
         };
         let checkpoints = match attack.kind.as_str() {
@@ -115,13 +116,15 @@ impl Study<'_> {
         let k = self.options.main_k();
         let tempo = self.options.tempo;
         let count = honest.len();
+        // Who is compared with clones needs averages over more epochs.
+        let epochs = if attack.count == 0 || cloned.is_some() { 2 } else { 1 } * self.options.epochs;
         let setup =
             Setup { experts, honest, subnet: models.subnet.clone(), seed: SEED, tempo, warm_up: Duration::ZERO };
         let mesh = self.mesh(setup).await?;
         // A sleeper is watched from the moment it wakes.
         let wait = if attack.kind == "sleeper" { self.until_awake() } else { Duration::ZERO };
         let seen = async {
-            let epochs = self.epochs(&mesh, k, wait).await?;
+            let epochs = self.epochs(&mesh, k, wait, epochs).await?;
             let last = self.ask(&mesh, k).await?;
             anyhow::Ok((epochs, last))
         };
@@ -148,12 +151,12 @@ impl Study<'_> {
     fn until_awake(&self) -> Duration {
         let ready = crate::commands::run_dir(&self.options.mesh).join("liar-0.ready");
         let age = std::fs::metadata(ready).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
-        AWAKE_AFTER.saturating_sub(age.unwrap_or_default())
+        self.options.awake_after.saturating_sub(age.unwrap_or_default())
     }
 
     /// Traffic at a steady rate; what the chain says at each epoch.
-    async fn epochs(&self, mesh: &Mesh, k: usize, wait: Duration) -> Result<Vec<EpochSeen>> {
-        let step = self.progress.step("epochs", self.options.epochs);
+    async fn epochs(&self, mesh: &Mesh, k: usize, wait: Duration, epochs: u64) -> Result<Vec<EpochSeen>> {
+        let step = self.progress.step("epochs", epochs);
         let window = Arc::new(Mutex::new(Window::default()));
         let over = CancellationToken::new();
         let count = |item: usize, outcome: Outcome| {
@@ -171,7 +174,7 @@ impl Study<'_> {
         };
         let traffic = self.traffic(mesh, k, &over, |_, item, outcome| count(item, outcome));
         let watch = async {
-            let seen = self.watch(mesh, wait, &window, &step).await;
+            let seen = self.watch(mesh, wait, epochs, &window, &step).await;
             over.cancel();
             seen
         };
@@ -188,6 +191,7 @@ impl Study<'_> {
         &self,
         mesh: &Mesh,
         wait: Duration,
+        epochs: u64,
         window: &Mutex<Window>,
         step: &crate::progress::Step,
     ) -> Result<Vec<EpochSeen>> {
@@ -196,7 +200,7 @@ impl Study<'_> {
         let epoch = self.options.block_time * u32::from(self.options.tempo);
         let begin = Instant::now();
         // Twice as long as it should take, and some epochs until the first weights are set.
-        let deadline = begin + wait + epoch * (2 * self.options.epochs as u32 + 6) + Duration::from_secs(30);
+        let deadline = begin + wait + epoch * (2 * epochs as u32 + 6) + Duration::from_secs(30);
         let (mut seen, mut last) = (Vec::new(), None);
         loop {
             let metagraph = chain.metagraph(netuid).await?;
@@ -211,21 +215,21 @@ impl Study<'_> {
                     step.set(seen.len() as u64);
                 }
             }
-            if seen.len() as u64 >= self.options.epochs {
+            if seen.len() as u64 >= epochs {
                 return Ok(seen);
             }
             ensure!(
                 Instant::now() < deadline,
                 "only {} of {} epochs paid anybody in time; the logs are in {}",
                 seen.len(),
-                self.options.epochs,
+                epochs,
                 crate::commands::logs_dir(&self.options.mesh).display()
             );
             sleep(ASK_EVERY).await;
         }
     }
 
-    /// Sends the items in turn at the steady rate of the options until `over`, and tells `count` when each was sent,
+    /// Sends the items, mixed, at the steady rate of the options until `over`, and tells `count` when each was sent,
     /// which item it was and what became of it. Those under way at the end are waited for.
     async fn traffic(
         &self,
@@ -238,6 +242,9 @@ impl Study<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let ask = InferOptions { k: Some(k), deadline: Duration::from_secs(2), explain: true };
         let mut running = JoinSet::new();
+        // Mixed, so that every epoch sees items of every class.
+        let mut order: Vec<usize> = (0..mesh.set.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
         let mut next = 0;
         loop {
             tokio::select! {
@@ -250,7 +257,7 @@ impl Study<'_> {
                     }
                 }
                 _ = tick.tick(), if running.len() < AT_ONCE => {
-                    let item = next % mesh.set.len();
+                    let item = order[next % order.len()];
                     next += 1;
                     let (client, set, ask) = (mesh.client.clone(), Arc::clone(&mesh.set), ask.clone());
                     let tensor = set.tensor(item)?;

@@ -4,7 +4,8 @@ use crate::stats::Interval;
 
 /// `82.6 %`
 pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    // The sum of nothing is −0.
+    format!("{:.1} %", share * 100.0 + 0.0)
 }
 
 /// `80.6 – 84.4`
@@ -67,6 +68,7 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         let interval = Interval { estimate: 0.8256, low: 0.806, high: 0.8441 };
         assert_eq!(percent_interval(interval), "82.6 % [80.6, 84.4]");
+        assert_eq!((percent(-0.0), percent([0.0; 0].iter().sum())), ("0.0 %".to_owned(), "0.0 %".to_owned()));
         assert_eq!((points(0.013), points(-0.013), points(-0.0001)), ("+1.3".into(), "−1.3".into(), "+0.0".into()));
         assert_eq!((p_value(0.00001), p_value(0.25)), ("< 0.0001".to_owned(), "0.2500".to_owned()));
         assert_eq!((counted(1, "seed"), counted(5, "seed")), ("1 seed".to_owned(), "5 seeds".to_owned()));
