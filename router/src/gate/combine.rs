@@ -110,26 +110,44 @@ fn pool(readings: &[Reading], item: &Item<'_>, classes: usize) -> Vec<f32> {
     pool
 }
 
-/// Learns to read the answers of `experts` experts to `items`, which `fold` cuts into two parts; `start` is what is known
-/// without it (one exponent per expert), which stays if nothing better is found or there are not `enough` items.
-pub(super) fn fit(items: &[Item<'_>], start: &[Reading], classes: usize, features: usize, enough: bool) -> Combination {
-    let halves: [Vec<usize>; 2] = [0, 1].map(|half| (0..items.len()).filter(|j| j % 2 == half).collect());
-    let held = |readings: &[Vec<Reading>; 2]| -> Vec<(Vec<f32>, usize)> {
-        let of = |j: usize| (pool(&readings[j % 2], &items[j], classes), items[j].label);
-        (0..items.len()).map(of).collect()
+/// Parts the items are cut into, in turn.
+pub(super) const FOLDS: usize = 2;
+
+/// Learns to read the answers to `items`. `folds[f]` are the same items under a gate that did not see those of part `f`;
+/// on them is judged whether what is learned helps. `start` is what is known without it (one exponent per expert), which
+/// stays if nothing better is found or there are not `enough` items.
+pub(super) fn fit(
+    items: &[Item<'_>],
+    folds: &[Vec<Item<'_>>],
+    start: &[Reading],
+    classes: usize,
+    features: usize,
+    enough: bool,
+) -> Combination {
+    let held = |readings: &[Vec<Reading>]| -> Vec<(Vec<f32>, usize)> {
+        let parts = folds.iter().zip(readings).enumerate();
+        parts
+            .flat_map(|(part, (items, readings))| {
+                let own = items.iter().skip(part).step_by(FOLDS).filter(|item| !item.members.is_empty());
+                own.map(|item| (pool(readings, item, classes), item.label))
+            })
+            .collect()
     };
-    let judge = |readings: &[Vec<Reading>; 2]| {
+    let judge = |readings: &[Vec<Reading>]| {
         let pools = held(readings);
         let sharpness = pool_exponent(&pools);
         let (log_loss, accuracy) = score(&pools, sharpness);
         (log_loss, accuracy, sharpness)
     };
-    let (log_loss, accuracy, pool_sharpness) = judge(&[start.to_vec(), start.to_vec()]);
+    let (log_loss, accuracy, pool_sharpness) = judge(&vec![start.to_vec(); folds.len()]);
     let mut best = Combination { readings: start.to_vec(), pool_sharpness, log_loss, accuracy };
     let mut chosen = None;
     for strength in STRENGTHS.into_iter().filter(|_| enough) {
-        let on = |half: usize| climb(items, &halves[1 - half], start, strength, classes, features);
-        let (log_loss, accuracy, pool_sharpness) = judge(&[on(0), on(1)]);
+        let climbed = folds.iter().enumerate().map(|(part, items)| {
+            let rest: Vec<usize> = (0..items.len()).filter(|j| j % FOLDS != part).collect();
+            climb(items, &rest, start, strength, classes, features)
+        });
+        let (log_loss, accuracy, pool_sharpness) = judge(&climbed.collect::<Vec<_>>());
         if log_loss < best.log_loss {
             best = Combination { log_loss, accuracy, pool_sharpness, ..best };
             chosen = Some(strength);
@@ -262,7 +280,7 @@ fn climb_calibration(readings: &mut [Reading], items: &[Item<'_>], on: &[usize],
     let last = readings.len() * width;
     for step in 0..STEPS {
         gradient.fill(0.0);
-        for (item, weights) in on.iter().map(|&j| &items[j]).zip(&weights) {
+        for (item, weights) in on.iter().map(|&j| &items[j]).zip(&weights).filter(|(_, weights)| !weights.is_empty()) {
             let rows: Vec<Vec<f32>> = item.members.iter().map(|m| readings[m.expert].calibrate(m.row)).collect();
             let mut pool = vec![0.0; classes];
             for (weight, row) in weights.iter().zip(&rows) {
@@ -341,7 +359,7 @@ mod tests {
     fn an_expert_is_believed_where_its_confidence_is_deserved() {
         let (train, test) = (halves(1, 300), halves(2, 300));
         let start = vec![Reading::default(); 2];
-        let learned = fit(&items(&train), &start, 4, 0, true);
+        let learned = fit(&items(&train), &[items(&train), items(&train)], &start, 4, 0, true);
         let score_of = |readings: &[Reading], sharpness| {
             let pools: Vec<_> = items(&test).iter().map(|item| (pool(readings, item, 4), item.label)).collect();
             score(&pools, sharpness)
@@ -359,7 +377,7 @@ mod tests {
         let rows = [vec![0.25_f32; 4], vec![0.25_f32; 4]];
         let drawn: Vec<_> = (0..100).map(|_| (rng.random_range(0..4_usize), rows.clone())).collect();
         let start = vec![Reading::default(); 2];
-        let learned = fit(&items(&drawn), &start, 4, 0, true);
+        let learned = fit(&items(&drawn), &[items(&drawn), items(&drawn)], &start, 4, 0, true);
         let answer = pool(&learned.readings, &items(&drawn)[0], 4);
         assert!(answer.iter().all(|p| (p - 0.25).abs() < 0.1), "{answer:?}");
     }

@@ -58,7 +58,7 @@ const STEPS: usize = 60;
 /// Penalties on the slopes that are tried on held-out items.
 const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
 /// Parts the items are cut into; each is predicted by a gate fitted on the others.
-const FOLDS: usize = 2;
+const FOLDS: usize = combine::FOLDS;
 /// Fewer items than this and no correction is learned.
 const MIN_ITEMS: usize = 60;
 
@@ -82,19 +82,23 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
     model.neighbours = Neighbours::new(&set.features, items);
     let mut problem = Problem::new(set, &fitted, &model, items, policy);
     problem.fit_sharpness();
+    // Gates that did not see the items they are to judge; without a learned correction, all the same.
+    let mut unseen = vec![problem.parameters.clone(); FOLDS];
     if items >= MIN_ITEMS {
-        let penalty = problem.choose_penalty();
+        let (penalty, gates) = problem.choose_penalty();
+        unseen = gates;
         let all: Vec<usize> = (0..items).collect();
         problem.climb(&all, penalty);
         problem.fit_sharpness();
     }
-    let heard = problem.heard(&fitted, policy.k);
+    let heard = problem.heard(&fitted, policy.k, &problem.parameters);
+    let folds: Vec<Vec<Item<'_>>> = unseen.iter().map(|gate| problem.heard(&fitted, policy.k, gate)).collect();
     let start: Vec<Reading> =
         problem.sharpness.iter().map(|s| Reading { ln_sharpness: s.ln(), ..Reading::default() }).collect();
     let features = set.features.first().map_or(0, Vec::len);
     // Worth its time once everybody has answered everything; until then answers are read as they are.
     let complete = items >= MIN_ITEMS && problem.logs.iter().flatten().all(Option::is_some);
-    let read = combine::fit(&heard, &start, set.classes, features, complete);
+    let read = combine::fit(&heard, &folds, &start, set.classes, features, complete);
     model.pool_sharpness = read.pool_sharpness;
     model.report =
         FitReport { items: heard.len(), experts: fitted.len(), log_loss: read.log_loss, accuracy: read.accuracy };
@@ -262,24 +266,26 @@ impl<'a> Problem<'a> {
         items.iter().map(one).sum()
     }
 
-    /// The penalty whose gates best predict items they were not fitted on. Parameters are left at their start.
-    fn choose_penalty(&mut self) -> f32 {
+    /// The penalty whose gates best predict items they were not fitted on, and those gates by fold. Parameters are left
+    /// at their start.
+    fn choose_penalty(&mut self) -> (f32, Vec<Parameters>) {
         let start = self.parameters.clone();
-        let mut best = (f32::NEG_INFINITY, PENALTIES[0]);
+        let mut best: Option<(f32, f32, Vec<Parameters>)> = None;
         for penalty in PENALTIES {
-            let mut likelihood = 0.0;
+            let (mut likelihood, mut gates) = (0.0, Vec::new());
             for fold in 0..FOLDS {
                 let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.items).partition(|j| j % FOLDS == fold);
                 self.parameters = start.clone();
                 self.climb(&rest, penalty);
                 likelihood += self.likelihood(&held);
+                gates.push(std::mem::replace(&mut self.parameters, start.clone()));
             }
-            if likelihood > best.0 {
-                best = (likelihood, penalty);
+            if best.as_ref().is_none_or(|(reached, _, _)| likelihood > *reached) {
+                best = Some((likelihood, penalty, gates));
             }
         }
-        self.parameters = start;
-        best.1
+        // There is at least one penalty, so `best` is there.
+        best.map_or_else(|| (PENALTIES[0], vec![start; FOLDS]), |(_, penalty, gates)| (penalty, gates))
     }
 
     /// Adam on the mean log-likelihood of `items` minus `penalty`/2·‖v‖².
@@ -321,18 +327,18 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// Per item the `k` experts with the largest logits among those that answered, as they would be asked.
-    fn heard<'b>(&'b self, fitted: &[&'b ExpertProbes], k: usize) -> Vec<Item<'b>> {
+    /// Per item the `k` experts with the largest logits under `gate` among those that answered, as they would be asked.
+    fn heard<'b>(&'b self, fitted: &[&'b ExpertProbes], k: usize, gate: &Parameters) -> Vec<Item<'b>> {
         let of = |j: usize| {
             let answered = fitted.iter().enumerate().filter_map(|(expert, probes)| {
                 let row = probes.rows.get(j)?.as_deref().filter(|row| row.len() == self.set.classes)?;
-                Some(Heard { expert, logit: self.logit(&self.parameters, expert, j), row })
+                Some(Heard { expert, logit: self.logit(gate, expert, j), row })
             });
             let mut members: Vec<Heard<'b>> = answered.collect();
             members.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.expert.cmp(&b.expert)));
             members.truncate(k.max(1));
             Item { features: &self.set.features[j], label: self.set.labels[j], members }
         };
-        (0..self.items).map(of).filter(|item| !item.members.is_empty()).collect()
+        (0..self.items).map(of).collect()
     }
 }

@@ -505,6 +505,8 @@ async fn after_its_penalty_a_hotkey_begins_anew() {
     until("its penalty is over", || !subnet.audits.condemns(&hotkey(5))).await;
     until("it earns credibility again", || subnet.audits.credibility(&hotkey(5)) > 0.5).await;
     let line = line(&subnet, 5).unwrap();
-    assert_eq!((line.account.strikes, line.account.failures), (1, 1));
+    // Several lies may have been on their way when the first was found out; together they are one strike.
+    assert_eq!(line.account.strikes, 1);
+    assert!(line.account.failures >= 1);
     router.stop().await;
 }
