@@ -14,7 +14,7 @@
 //! can be recognised, so traffic has the last word: what is scored corrects the fit, and who is worse there than on its
 //! probes loses the trust they earned. Everything here is pure; time and chance come in as arguments.
 //!
-//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@neighbours`], [`mod@model`], [`mod@fit`] (on `climb`), [`mod@cluster`],
+//! Modules in flow order: [`mod@prior`], [`mod@trust`], [`mod@neighbours`], [`mod@model`], [`mod@fit`] (on `climb`, `vector`), [`mod@cluster`],
 //! [`mod@online`], [`mod@drift`], [`mod@balance`], [`mod@select`], [`mod@combine`], [`mod@store`] (what outlives a restart).
 
 pub mod balance;
@@ -30,6 +30,7 @@ pub mod prior;
 pub mod select;
 pub mod store;
 pub mod trust;
+mod vector;
 
 pub use cluster::{Clusters, cluster};
 pub use combine::Reading;

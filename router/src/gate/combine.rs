@@ -10,6 +10,7 @@
 
 use super::climb::{Adam, golden};
 use super::softmax;
+use super::vector::dot;
 
 /// Probabilities are taken as at least this before a logarithm.
 pub(crate) const FLOOR: f32 = 1e-4;
@@ -44,8 +45,7 @@ impl Reading {
     /// What its answer `row` to the input with `features` adds to its logit.
     #[must_use]
     pub fn weigh(&self, features: &[f32], row: &[f32]) -> f32 {
-        let slope: f32 = self.slope.iter().zip(features).map(|(v, x)| v * x).sum();
-        self.bias + slope + self.lean(row)
+        self.bias + dot(&self.slope, features) + self.lean(row)
     }
 
     fn lean(&self, row: &[f32]) -> f32 {

@@ -15,6 +15,7 @@ use super::model::{ExpertGate, FitReport, GateModel, NEAR_SCALE};
 use super::neighbours::{Neighbours, competence, gain};
 use super::prior::{claim, prior_logit};
 use super::trust::{Probe, Trust};
+use super::vector::dot;
 use crate::aggregate::top_class;
 use crate::expert::ExpertKey;
 
@@ -207,7 +208,7 @@ impl<'a> Problem<'a> {
 
     fn logit(&self, parameters: &Parameters, i: usize, j: usize) -> f32 {
         let x = &self.set.features[j];
-        let slope: f32 = parameters.slope[i].iter().zip(x).map(|(v, x)| v * x).sum();
+        let slope = dot(&parameters.slope[i], x);
         parameters.prior_scale * self.prior[i][j]
             + parameters.near_scale * self.near[i][j]
             + self.trust[i]

@@ -8,6 +8,7 @@ use super::combine::Reading;
 use super::neighbours::{Neighbours, Place, competence};
 use super::prior::prior_logit;
 use super::trust::Trust;
+use super::vector::dot;
 use crate::expert::ExpertKey;
 
 /// What the gate knows of one expert.
@@ -132,5 +133,5 @@ impl GateModel {
 
 /// b + v·φ.
 fn correction(bias: f32, slope: &[f32], features: &[f32]) -> f32 {
-    bias + slope.iter().zip(features).map(|(v, x)| v * x).sum::<f32>()
+    bias + dot(slope, features)
 }

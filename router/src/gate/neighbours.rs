@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use super::vector::squared_distance;
+
 /// Probes that an input is compared with.
 const NEAREST: usize = 12;
 /// How fast a probe farther than the nearest counts less; squared distances of unit vectors are 0 to 4.
@@ -60,19 +62,6 @@ impl Neighbours {
         place.iter_mut().for_each(|(_, share)| *share /= sum);
         place
     }
-}
-
-/// In strides of eight, so that it is computed side by side.
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 8];
-    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();
-    for (a, b) in left.zip(right) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += (a - b) * (a - b);
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// How much better than ignorance an answer was, nats: ln(C·p(y)), p at least 0.01.

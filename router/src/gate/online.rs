@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use super::vector::dot;
 use crate::expert::ExpertKey;
 
 /// First step of the constant and of the slope; the n-th is 1/(1 + n/[`SETTLE`]) of it, never below the floor.
@@ -53,7 +54,7 @@ impl Correction {
     /// b + v·φ.
     #[must_use]
     pub fn at(&self, features: &[f32]) -> f32 {
-        self.bias + self.slope.iter().zip(features).map(|(v, x)| v * x).sum::<f32>()
+        self.bias + dot(&self.slope, features)
     }
 
     /// Takes one step along `pull`, at most 1 either way.

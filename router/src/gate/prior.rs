@@ -2,6 +2,8 @@
 
 use glia_protocol::descriptor::Centroid;
 
+use super::vector::squared_distance;
+
 /// Largest squared radius that is taken at its word: half of the largest squared distance of unit vectors.
 const WIDEST: f32 = 2.0;
 
@@ -26,17 +28,6 @@ pub fn claim(centroids: &[Centroid], features: &[f32], temperature: f32) -> f32 
         })
         .fold(f32::INFINITY, f32::min);
     (-beyond / temperature).exp()
-}
-
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    // Eight sums side by side: one long sum would wait for each addition.
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();
-    let mut lanes = [0.0_f32; 8];
-    for (a, b) in a.zip(b) {
-        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += (a - b) * (a - b));
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
