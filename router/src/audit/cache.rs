@@ -7,6 +7,8 @@ use bytes::Bytes;
 use glia_protocol::ContentHash;
 use tokio::time::Instant;
 
+use crate::expert::ExpertKey;
+
 /// First pause after a fetch failed.
 const PAUSE: Duration = Duration::from_secs(15);
 /// Longest pause.
@@ -28,7 +30,7 @@ pub struct Cache {
     held: usize,
     uses: u64,
     entries: HashMap<ContentHash, (Bytes, u64)>,
-    failures: HashMap<ContentHash, Failure>,
+    failures: HashMap<ExpertKey, Failure>,
 }
 
 impl Cache {
@@ -48,7 +50,6 @@ impl Cache {
 
     /// Keeps a checkpoint; one larger than the whole cache is not kept.
     pub fn put(&mut self, hash: ContentHash, bytes: Bytes) {
-        self.failures.remove(&hash);
         if bytes.len() > self.most || self.entries.contains_key(&hash) {
             return;
         }
@@ -69,28 +70,40 @@ impl Cache {
         self.held
     }
 
-    /// A fetch failed: the next try is due after a pause, twice as long each time.
-    pub fn failed(&mut self, hash: ContentHash, why: String, now: Instant) {
-        if self.failures.len() >= FAILURES && !self.failures.contains_key(&hash) {
+    /// A fetch from `key` worked: what failed before is forgotten.
+    pub fn worked(&mut self, key: &ExpertKey) {
+        self.failures.remove(key);
+    }
+
+    /// A fetch from `key` failed: the next try there is due after a pause, twice as long each time. Whoever else has the
+    /// same checkpoint is not to blame.
+    pub fn failed(&mut self, key: ExpertKey, why: String, now: Instant) {
+        if self.failures.len() >= FAILURES && !self.failures.contains_key(&key) {
             self.failures.retain(|_, failure| failure.again_at > now);
             if self.failures.len() >= FAILURES {
                 self.failures.clear();
             }
         }
-        let pause = self.failures.get(&hash).map_or(PAUSE, |failure| (failure.pause * 2).min(PAUSE_MAX));
-        self.failures.insert(hash, Failure { again_at: now + pause, pause, why });
+        let pause = self.failures.get(&key).map_or(PAUSE, |failure| (failure.pause * 2).min(PAUSE_MAX));
+        self.failures.insert(key, Failure { again_at: now + pause, pause, why });
     }
 
-    /// Why a checkpoint is not to be fetched at `now`.
+    /// Why nothing is to be fetched from `key` at `now`.
     #[must_use]
-    pub fn paused(&self, hash: &ContentHash, now: Instant) -> Option<&str> {
-        self.failures.get(hash).filter(|failure| failure.again_at > now).map(|failure| failure.why.as_str())
+    pub fn paused(&self, key: &ExpertKey, now: Instant) -> Option<&str> {
+        self.failures.get(key).filter(|failure| failure.again_at > now).map(|failure| failure.why.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use glia_protocol::PeerId;
+
     use super::*;
+
+    fn key(n: u8) -> ExpertKey {
+        ExpertKey { peer: PeerId([n; 32]), checkpoint: hash(1) }
+    }
 
     fn hash(n: u8) -> ContentHash {
         ContentHash([n; 32])
@@ -112,18 +125,19 @@ mod tests {
     #[test]
     fn a_failed_fetch_is_tried_again_after_longer_and_longer() {
         let (mut cache, now) = (Cache::new(10), Instant::now());
-        assert_eq!(cache.paused(&hash(1), now), None);
-        cache.failed(hash(1), "gone".into(), now);
-        assert_eq!(cache.paused(&hash(1), now), Some("gone"));
-        assert_eq!(cache.paused(&hash(1), now + PAUSE), None);
-        cache.failed(hash(1), "gone".into(), now);
-        assert!(cache.paused(&hash(1), now + PAUSE).is_some());
-        cache.put(hash(1), Bytes::new());
-        assert_eq!(cache.paused(&hash(1), now), None);
+        assert_eq!(cache.paused(&key(1), now), None);
+        cache.failed(key(1), "gone".into(), now);
+        assert_eq!(cache.paused(&key(1), now), Some("gone"));
+        assert_eq!(cache.paused(&key(1), now + PAUSE), None);
+        cache.failed(key(1), "gone".into(), now);
+        assert!(cache.paused(&key(1), now + PAUSE).is_some());
+        assert_eq!(cache.paused(&key(2), now), None);
+        cache.worked(&key(1));
+        assert_eq!(cache.paused(&key(1), now), None);
         for n in 0..3000_u32 {
             let mut other = [0; 32];
             other[..4].copy_from_slice(&n.to_le_bytes());
-            cache.failed(ContentHash(other), String::new(), now);
+            cache.failed(ExpertKey { peer: PeerId(other), checkpoint: hash(1) }, String::new(), now);
         }
         assert!(cache.failures.len() <= FAILURES);
     }

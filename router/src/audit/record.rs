@@ -130,6 +130,9 @@ impl Account {
 
     /// Ends a penalty that is over. Whether one ended.
     pub fn expire(&mut self, now_ms: u64) -> bool {
+        // A clock that was set back must not make a penalty longer than the longest.
+        let longest = now_ms.saturating_add(u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX));
+        self.condemned_until_ms = self.condemned_until_ms.map(|until| until.min(longest));
         let over = self.condemned_until_ms.is_some_and(|until| until <= now_ms);
         if over {
             self.condemned_until_ms = None;

@@ -17,6 +17,8 @@ use crate::transport::{CallError, LookupError, Transport};
 
 /// Answers that wait for their audit.
 pub const QUEUE: usize = 64;
+/// Items of an answer that is audited, at most: what re-execution takes at once.
+const MAX_ITEMS: u32 = 512;
 /// Bytes of an answer with its input; a larger one is not audited.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of all answers that wait or are being audited.
@@ -71,8 +73,11 @@ impl Tap {
         let size = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.data().len()).sum::<usize>();
         let bytes = size(&request.tensors) + size(&response.tensors);
         let reserve = |held: usize| held.checked_add(bytes).filter(|&held| held <= MAX_HELD);
-        let offered =
-            bytes <= MAX_BYTES && self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).is_ok() && {
+        let items = request.tensors.first().map_or(0, Tensor::batch);
+        let offered = items <= MAX_ITEMS
+            && bytes <= MAX_BYTES
+            && self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).is_ok()
+            && {
                 let held = Held { room: Arc::clone(&self.held), bytes };
                 self.queue.try_send(Job { key, request, response: response.clone(), _held: held }).is_ok()
             };

@@ -20,7 +20,7 @@ use super::cache::Cache;
 use super::evidence::{Bundle, Failed};
 use super::judge::{Checkpoint, Judged, Verdict, judge};
 use super::tap::{Job, Jobs, QUEUE};
-use crate::expert::Listed;
+use crate::expert::{ExpertKey, Listed};
 use crate::subnet::Subnet;
 
 /// Checkpoints fetched at the same time.
@@ -45,7 +45,7 @@ struct Closed {
     judged: Judged,
 }
 
-type Fetched = (ContentHash, Result<Bytes, String>);
+type Fetched = (ExpertKey, Result<Bytes, String>);
 
 /// The state of the worker of one subnet.
 struct Worker {
@@ -54,7 +54,7 @@ struct Worker {
     evidence: PathBuf,
     cache: Cache,
     /// Cases that wait for the checkpoint that is being fetched.
-    waiting: HashMap<ContentHash, Vec<Case>>,
+    waiting: HashMap<ExpertKey, Vec<Case>>,
     fetches: FuturesUnordered<BoxFuture<'static, Fetched>>,
     ready: VecDeque<(Case, Checkpoint)>,
     running: Option<JoinHandle<Closed>>,
@@ -138,32 +138,33 @@ impl Worker {
         } else if bytes > most {
             let why = format!("its checkpoint has {bytes} bytes, this router fetches {most} at most");
             self.ready.push_back((case, Checkpoint::Missing(why)));
-        } else if let Some(why) = self.cache.paused(&hash, Instant::now()) {
+        } else if let Some(why) = self.cache.paused(&case.listed.key, Instant::now()) {
             let why = why.to_owned();
             self.ready.push_back((case, Checkpoint::Missing(why)));
-        } else if let Some(others) = self.waiting.get_mut(&hash) {
+        } else if let Some(others) = self.waiting.get_mut(&case.listed.key) {
             others.push(case);
         } else if self.fetches.len() < FETCHES {
             self.fetches.push(fetch(Arc::clone(&self.subnet), Arc::clone(&case.listed)));
-            self.waiting.insert(hash, vec![case]);
+            self.waiting.insert(case.listed.key, vec![case]);
         } else {
             self.subnet.audits.drop_one();
         }
     }
 
-    fn fetched(&mut self, (hash, result): Fetched) {
+    fn fetched(&mut self, (key, result): Fetched) {
+        let cases = self.waiting.remove(&key).unwrap_or_default();
         let checkpoint = match result {
             Ok(bytes) => {
-                self.cache.put(hash, bytes.clone());
+                self.cache.worked(&key);
+                self.cache.put(key.checkpoint, bytes.clone());
                 Checkpoint::Open(bytes)
             }
             Err(why) => {
-                tracing::debug!(checkpoint = %hash, why, "a checkpoint could not be fetched");
-                self.cache.failed(hash, why.clone(), Instant::now());
+                tracing::debug!(expert = %key, why, "a checkpoint could not be fetched");
+                self.cache.failed(key, why.clone(), Instant::now());
                 Checkpoint::Missing(why)
             }
         };
-        let cases = self.waiting.remove(&hash).unwrap_or_default();
         self.ready.extend(cases.into_iter().map(|case| (case, checkpoint.clone())));
     }
 
@@ -260,7 +261,7 @@ fn fetch(subnet: Arc<Subnet>, listed: Arc<Listed>) -> BoxFuture<'static, Fetched
             Ok(Ok(bytes)) if ContentHash::of(&bytes) != hash => Err("it sent another checkpoint".to_owned()),
             Ok(Ok(bytes)) => Ok(bytes),
         };
-        (hash, result)
+        (listed.key, result)
     })
 }
 

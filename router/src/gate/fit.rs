@@ -97,12 +97,16 @@ pub fn fit(set: &ProbeSet, experts: &[ExpertProbes], policy: &FitPolicy) -> Gate
     let start: Vec<Reading> =
         problem.sharpness.iter().map(|s| Reading { ln_sharpness: s.ln(), ..Reading::default() }).collect();
     let features = set.features.first().map_or(0, Vec::len);
-    // Worth its time once everybody has answered everything; until then answers are read as they are.
-    let complete = items >= MIN_ITEMS && problem.logs.iter().flatten().all(Option::is_some);
+    // Worth its time for those who have answered everything; the others are read as they are.
+    let complete = items >= MIN_ITEMS && problem.whole.contains(&true);
     let read = combine::fit(&heard, &folds, &start, set.classes, features, complete);
     model.pool_sharpness = read.pool_sharpness;
-    model.report =
-        FitReport { items: heard.len(), experts: fitted.len(), log_loss: read.log_loss, accuracy: read.accuracy };
+    model.report = FitReport {
+        items: heard.iter().filter(|item| !item.members.is_empty()).count(),
+        experts: fitted.len(),
+        log_loss: read.log_loss,
+        accuracy: read.accuracy,
+    };
     model.prior_scale = problem.parameters.prior_scale;
     model.near_scale = problem.parameters.near_scale;
     for ((i, expert), reading) in fitted.iter().enumerate().zip(read.readings) {
@@ -163,6 +167,8 @@ struct Problem<'a> {
     near: Vec<Vec<f32>>,
     /// ln p with the floor, `logs[i][j]`; `None` where not answered.
     logs: Vec<Vec<Option<Vec<f32>>>>,
+    /// Whether it answered every item; if somebody did, only they show how answers are to be read.
+    whole: Vec<bool>,
     /// Calibrated p(y), `right[i][j]`; negative where not answered.
     right: Vec<Vec<f32>>,
     sharpness: Vec<f32>,
@@ -195,6 +201,7 @@ impl<'a> Problem<'a> {
                 .iter()
                 .map(|e| (0..items).map(|j| e.rows.get(j)?.as_ref().filter(complete).map(ln)).collect::<Vec<_>>())
                 .collect(),
+            whole: fitted.iter().map(|e| model.experts.get(&e.key).is_some_and(|g| g.calibrated)).collect(),
             right: vec![Vec::new(); fitted.len()],
             sharpness: vec![1.0; fitted.len()],
             parameters: Parameters {
@@ -331,10 +338,12 @@ impl<'a> Problem<'a> {
     /// Per item the `k` experts with the largest logits under `gate` among those that answered, as they would be asked.
     fn heard<'b>(&'b self, fitted: &[&'b ExpertProbes], k: usize, gate: &Parameters) -> Vec<Item<'b>> {
         let of = |j: usize| {
-            let answered = fitted.iter().enumerate().filter_map(|(expert, probes)| {
-                let row = probes.rows.get(j)?.as_deref().filter(|row| row.len() == self.set.classes)?;
-                Some(Heard { expert, logit: self.logit(gate, expert, j), row })
-            });
+            let anybody = !self.whole.contains(&true);
+            let answered =
+                fitted.iter().enumerate().filter(|(i, _)| anybody || self.whole[*i]).filter_map(|(expert, probes)| {
+                    let row = probes.rows.get(j)?.as_deref().filter(|row| row.len() == self.set.classes)?;
+                    Some(Heard { expert, logit: self.logit(gate, expert, j), row })
+                });
             let mut members: Vec<Heard<'b>> = answered.collect();
             members.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.expert.cmp(&b.expert)));
             members.truncate(k.max(1));

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::ledger::{Basis, Hotkey58, Row};
 use super::share::{Rules, incomes};
 use super::tally::Tally;
+use crate::audit::record::CLOSED;
 use crate::chain::ChainPort;
 use crate::directory::Neurons;
 use crate::expert::ExpertKey;
@@ -31,6 +32,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const LAST_LOOK: Duration = Duration::from_secs(3);
 /// Attempts per epoch after errors that may pass.
 const ATTEMPTS: u32 = 3;
+/// Blocks by which a commitment comes later while no audit has verified who made it.
+const UNVERIFIED: u64 = 1 << 40;
 /// A Subtensor error that means: not before the next epoch.
 const NO_PERMIT: &str = "NeuronNoValidatorPermit";
 const TOO_FAST: &str = "SettingWeightsTooFast";
@@ -287,7 +290,11 @@ impl Keeper {
             &tally,
             &Rules {
                 alike: &|a, b| subnet.probes.alike(a, b),
-                committed: &|hotkey, key| known.committed(hotkey, &key.checkpoint),
+                // Whose answers were never computed again may have served anything under that hash: it comes last.
+                committed: &|hotkey, key| {
+                    let verified = self.subnet.audits.credibility(hotkey) > CLOSED;
+                    known.committed(hotkey, &key.checkpoint).saturating_add(if verified { 0 } else { UNVERIFIED })
+                },
                 now: metagraph.block,
             },
         );

@@ -27,6 +27,8 @@ const DETAILED: usize = 8;
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// Averages below this are forgotten when their owner is silent.
 const FORGET: f64 = 1e-6;
+/// Blocks within which a ledger that begins believes registrations.
+const BEGINNING: u64 = 50;
 /// Checkpoints of one hotkey whose commitment is remembered.
 const MAX_CHECKPOINTS: usize = 16;
 const FORMAT: u32 = 1;
@@ -70,6 +72,9 @@ struct File {
     /// Since when a hotkey is committed to a checkpoint it serves.
     #[serde(default)]
     commitments: BTreeMap<Hotkey58, BTreeMap<String, u64>>,
+    /// Block at which commitments were first looked at.
+    #[serde(default)]
+    watching_since: Option<u64>,
 }
 
 /// The ledger of one subnet.
@@ -98,6 +103,7 @@ impl Ledger {
             pending: Vec::new(),
             commits: Vec::new(),
             commitments: BTreeMap::new(),
+            watching_since: None,
         };
         let io = |source| LedgerError::Io { path: path.clone(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -176,12 +182,14 @@ impl Ledger {
         !self.uids.is_empty()
     }
 
-    /// Notes that `hotkey`, registered at block `registered`, serves `checkpoint` at block `now`. What it served when it was
-    /// first seen counts from its registration, for nobody knows better; a checkpoint it changes to later counts from
-    /// then, so that an old hotkey cannot take over what it copies.
+    /// Notes that `hotkey`, registered at block `registered`, serves `checkpoint` at block `now`. What is served when this
+    /// ledger begins counts from the registration, for nobody knows better; whatever is first seen later counts from then,
+    /// so that an old hotkey, silent until now or not, cannot take over what it copies.
     pub fn see_checkpoint(&mut self, hotkey: Hotkey, checkpoint: &ContentHash, registered: u64, now: u64) {
+        let watching_since = *self.file.watching_since.get_or_insert(now);
         let known = self.file.commitments.entry(Hotkey58(hotkey)).or_default();
-        let since = if known.is_empty() { registered } else { now };
+        let beginning = now <= watching_since.saturating_add(BEGINNING);
+        let since = if known.is_empty() && beginning { registered } else { now };
         let checkpoint = checkpoint.to_string();
         if !known.contains_key(&checkpoint) {
             if known.len() >= MAX_CHECKPOINTS
@@ -418,6 +426,10 @@ mod tests {
         }
         assert_eq!(ledger.file.commitments[&Hotkey58(who)].len(), MAX_CHECKPOINTS);
         assert_eq!(ledger.committed(&who, &first), 100, "the earliest are kept");
+        // Registered before all others, and silent until now.
+        let silent = Hotkey([77; 32]);
+        ledger.see_checkpoint(silent, &first, 1, 8500);
+        assert_eq!(ledger.committed(&silent, &first), 8500);
         ledger.see_checkpoint(who, &first, 9000, 9100);
         assert_eq!(ledger.committed(&who, &first), 9000);
     }

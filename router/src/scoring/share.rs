@@ -105,14 +105,18 @@ pub fn incomes(tally: &Tally, rules: &Rules<'_>) -> BTreeMap<Hotkey, Income> {
     let mut incomes: BTreeMap<Hotkey, Income> = tally.experts.iter().map(income).collect();
     for cluster in clusters(tally, rules) {
         let Some(founder) = cluster.first() else { continue };
-        let size = cluster.len() as f64;
+        // Whoever earns nothing where it was explored stands for nobody.
+        let size = cluster.iter().filter(|member| member.earned.explored > 0.0).count().max(1) as f64;
         let part = |member: &Candidate| {
             let scored = member.earned.scored.max(1) as f64;
             let others = cluster.iter().filter(|other| other.key != member.key);
             let with: u64 = others.map(|other| tally.together(&member.key, &other.key)).sum();
-            (member.earned.certain + member.earned.explored / size) / (1.0 + with as f64 / scored)
+            let explored = member.earned.explored;
+            let explored = if explored > 0.0 { explored / size } else { explored };
+            (member.earned.certain + explored) / (1.0 + with as f64 / scored)
         };
-        let value = cluster.iter().map(part).sum::<f64>() / mass;
+        // Gains are pooled; a loss is its author's alone, or copies could charge their lies to the original.
+        let value = cluster.iter().map(|member| part(member).max(0.0)).sum::<f64>() / mass;
         let mut owners: Vec<Hotkey> = Vec::new();
         cluster.iter().for_each(|member| {
             if !owners.contains(&member.hotkey) {
@@ -123,7 +127,6 @@ pub fn incomes(tally: &Tally, rules: &Rules<'_>) -> BTreeMap<Hotkey, Income> {
         let others = owners.len().saturating_sub(1) as f64;
         for owner in &owners {
             let fraction = match (others, *owner == founder.hotkey) {
-                _ if value < 0.0 => 1.0,
                 (0.0, _) => 1.0,
                 (_, true) => 1.0 - epsilon,
                 (others, false) => epsilon / others,
@@ -137,6 +140,18 @@ pub fn incomes(tally: &Tally, rules: &Rules<'_>) -> BTreeMap<Hotkey, Income> {
                 fraction,
                 value: value * fraction,
             });
+            let own = cluster.iter().filter(|member| member.hotkey == *owner);
+            let loss = own.map(|member| part(member).min(0.0)).sum::<f64>() / mass;
+            if loss < 0.0 {
+                incomes.entry(*owner).or_default().shares.push(Share {
+                    checkpoint: checkpoint.map_or_else(String::new, |checkpoint| checkpoint.to_string()),
+                    members: vec![Hotkey58(*owner)],
+                    since: founder.since,
+                    cluster: loss,
+                    fraction: 1.0,
+                    value: loss,
+                });
+            }
         }
     }
     incomes

@@ -77,7 +77,7 @@ impl Keeper {
         for mut commit in commits {
             let name = commit.hash.clone();
             let Some(found) = open.iter().find(|open| hexadecimal(&open.hash) == name) else {
-                changed |= self.missing(&commit, &metagraph).await;
+                changed |= self.missing(&commit, &metagraph, settings.reveal_period_epochs).await;
                 continue;
             };
             if commit.epoch != Some(found.epoch) {
@@ -123,14 +123,17 @@ impl Keeper {
     }
 
     /// A commit the chain does not hold: revealed behind an error, not there yet, or gone. Whether the ledger changed.
-    async fn missing(&self, commit: &Commit, metagraph: &Metagraph) -> bool {
-        if commit.epoch.is_some() {
-            let mut stored = self.chain.weights(commit.row.netuid, commit.row.uid).await.unwrap_or_default();
+    async fn missing(&self, commit: &Commit, metagraph: &Metagraph, period: u64) -> bool {
+        if let Some(epoch) = commit.epoch {
+            // One look that does not show it proves nothing: the best block may be another in a moment.
+            let Ok(mut stored) = self.chain.weights(commit.row.netuid, commit.row.uid).await else { return false };
             stored.sort_unstable();
             if stored == commit.row.pairs() {
                 self.subnet.ledger().revealed(&commit.hash, metagraph.block, String::new());
-            } else {
+            } else if metagraph.epoch_index > epoch.saturating_add(period) {
                 self.forget(&commit.hash, "expired", "the chain holds it no longer");
+            } else {
+                return false;
             }
             return true;
         }
