@@ -14,7 +14,7 @@
 //! The founder's hotkey gets it all but ε, which the others divide: whoever copies gets at most ε however many copies it
 //! runs, and the one that was copied loses at most ε. As in the subnet for pretraining (SN9, whose margin makes the
 //! earlier upload win ties) ε falls from 0.5 % to 0.05 % in seven days of blocks after the founder's commitment. A loss is
-//! not shared: each member is charged the whole of it. An expert that did not answer is in no cluster, so the next in line
+//! its author's alone: shared, a copy that lies could charge it to the original. An expert that did not answer is in no cluster, so the next in line
 //! is paid while the founder is away.
 
 use std::collections::BTreeMap;
@@ -250,11 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_charged_to_every_member() {
+    fn a_loss_is_its_authors_alone() {
         let mut tally = Tally::default();
         (0..10).for_each(|item| tally.answered(1.0, &[scored(1 + item % 2, -1.0, 1.0)]));
         let paid = pay(&tally);
-        assert_eq!((value(&paid, 1), value(&paid, 2)), (-1.0, -1.0));
+        assert_eq!((value(&paid, 1), value(&paid, 2)), (-0.5, -0.5));
+        // A copy that lies on traffic takes nothing from the original.
+        let mut tally = Tally::default();
+        (0..10).for_each(|item| {
+            tally.answered(1.0, &[scored(1 + item % 2, if item % 2 == 0 { 1.0 } else { -3.0 }, 1.0)]);
+        });
+        let paid = pay(&tally);
+        assert!(value(&paid, 1) > 0.49 && value(&paid, 2) < -1.4, "{} {}", value(&paid, 1), value(&paid, 2));
     }
 
     #[test]

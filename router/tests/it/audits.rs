@@ -302,7 +302,9 @@ async fn caught(folder: &Path) -> Bundle {
     let (router, subnet) = start(&signers, &files, folder).await;
     until("the liar is condemned", || subnet.audits.condemns(&hotkey(5))).await;
     let found = line(&subnet, 5).unwrap();
-    assert_eq!((found.record.failures, found.account.credibility), (1, 0.0));
+    // More of its lies may have been on their way when the first was found out.
+    assert!(found.record.failures >= 1);
+    assert_eq!((found.account.strikes, found.account.credibility), (1, 0.0));
     assert!(found.record.audits <= u64::from(FIRST), "{found:?}");
     assert_eq!(found.record.last.as_ref().unwrap().result, "failed");
     assert!(subnet.callable(tokio::time::Instant::now()).iter().all(|listed| listed.key.peer != key(5)));
