@@ -220,8 +220,8 @@ pub(crate) struct JoinArgs {
     /// Wait until the coldkey is funded instead of leaving with a message
     #[arg(long)]
     pub(crate) wait_for_funds: bool,
-    /// Misbehave, for drills on a testnet: noise, constant[:CLASS], collude[:SHIFT], copy, sleeper[:S], uniform, slow[:MS],
-    /// crash[:N]
+    /// Misbehave, for drills on a testnet: noise, constant, collude, copy, sleeper, uniform, slow, crash; some take a
+    /// number after a colon
     #[arg(long, hide = true, value_name = "KIND")]
     pub(crate) behave: Option<Behaviour>,
     #[command(flatten)]
