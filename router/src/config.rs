@@ -110,7 +110,7 @@ pub struct Policy {
     pub turns: f32,
     /// Logits that a second of expected latency costs when members are chosen; never when answers are weighed.
     pub latency_cost: f32,
-    /// Up to which distance of their answers two experts are one and the same ([`crate::gate::cluster`]): 0 for a copy,
+    /// Up to which distance of their answers two experts are one and the same ([`mod@crate::gate::cluster`]): 0 for a copy,
     /// 0.55 and more between independent experts.
     pub alike: f32,
     /// Probe answers in the claimed region (all of it, if it holds fewer) from which on an expert is no newcomer.

@@ -3,7 +3,7 @@
 //! Probes come in batches and can be told from requests; canaries and feedback cannot. So each scored answer is compared
 //! with what the expert's own probes of the same class nearby let expect of it. The sum of the gaps is a bet against the
 //! expert (an e-CUSUM): while it is as good as its probes, the bet does not grow in the mean whatever the shape of its
-//! scores, so that a false alarm comes once in e^[`ALARM`] answers at most; a sleeper pays it within some thirty.
+//! scores, so that a false alarm comes once in e^`ALARM` answers at most; a sleeper pays it within some thirty.
 //!
 //! Whoever is doubted has the trust that its scored traffic alone earns, and recovers when its answers have been what its
 //! probes promise for long enough; each relapse is seen sooner and forgiven later.
